@@ -1,0 +1,50 @@
+"""Does a reasoning model have a private language? Recover its motifs, and test every claim against its null.
+
+The public API. Names are loaded on first use, so that `import dsl_probe` costs milliseconds and never imports torch.
+
+>>> import dsl_probe
+>>> sorted(dsl_probe.__all__)[:3]
+['CompareConfig', 'Comparison', 'Finding']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Problem": "types",
+    "Trace": "types",
+    "Span": "types",
+    "Motif": "types",
+    "Run": "store",
+    "UserError": "types",
+    "ImportConfig": "collect.importer",
+    "import_traces": "collect.importer",
+    "MineConfig": "mine.stage",
+    "mine": "mine.stage",
+    "CompareConfig": "share.compare",
+    "Comparison": "share.compare",
+    "compare": "share.compare",
+    "Finding": "share.findings",
+    "findings": "share.findings",
+}
+__all__ = list(_HOME)
+
+if TYPE_CHECKING:
+    from dsl_probe.collect.importer import ImportConfig, import_traces
+    from dsl_probe.mine.stage import MineConfig, mine
+    from dsl_probe.share.compare import CompareConfig, Comparison, compare
+    from dsl_probe.share.findings import Finding, findings
+    from dsl_probe.store import Run
+    from dsl_probe.types import Motif, Problem, Span, Trace, UserError
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dsl_probe' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"dsl_probe.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

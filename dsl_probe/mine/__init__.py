@@ -1,0 +1,1 @@
+"""2. Recover the language: units, repeats, motifs."""

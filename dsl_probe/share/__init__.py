@@ -1,0 +1,1 @@
+"""4. Is it one language across domains, models and regimes."""

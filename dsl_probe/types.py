@@ -1,0 +1,224 @@
+"""The nouns, and the Arrow schema of every table that lies in a Run.
+
+Where token ids exist they are the truth and text is for people: re-tokenising decoded text is not the identity.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+REGIMES = ("base", "sft", "rl_only", "sft_rl", "unknown")
+START_CKPTS = ("base", "instruct", "distill", "unknown")
+FINISHES = ("stop", "length", "loop")
+
+
+class UserError(Exception):
+    """Something the user can mend: the message names the value, the allowed values and the fix."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task with a target that can be checked."""
+
+    id: str
+    domain: str
+    prompt: str
+    target: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One completion of one problem by one model.
+
+    `regime` is how the model was trained: one of `REGIMES`, or the source's own word. `correct` is None where nobody
+    checked. `problem_id` is None where nothing tells which problem it was: then the trace is its own cluster, and paired
+    tests refuse. `prompt` is "" where it is unknown; then whether a span echoes the prompt is unknown, not false.
+    """
+
+    trace_id: str
+    problem_id: str | None
+    domain: str
+    model: str
+    text: str
+    regime: str = "unknown"
+    run: str | None = None
+    step: int | None = None
+    start_model: str | None = None
+    start_ckpt: str = "unknown"
+    reasoning_sft: bool | None = None
+    sample: int = 0
+    seed: int | None = None
+    template: str | None = None
+    sampling: str | None = None
+    prompt: str = ""
+    prefix: str = ""
+    prompt_ids: list[int] | None = None
+    token_ids: list[int] | None = None
+    tokenizer: str | None = None
+    logprobs: list[float] | None = None
+    entropies: list[float] | None = None
+    finish: str | None = None
+    answer: str | None = None
+    reference: str | None = None
+    correct: bool | None = None
+    score: float | None = None
+    meta: str = "{}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Half-open offsets [start, stop) into the units of a trace."""
+
+    trace_id: str
+    start: int
+    stop: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Motif:
+    """A sequence of units that returns.
+
+    `count`: non-overlapping occurrences outside prompt echoes. `support`: traces that hold one. `problems`: problems
+    that do.
+    """
+
+    id: str
+    pattern: tuple[str, ...]
+    count: int
+    support: int
+    problems: int
+
+
+TRACES = pa.schema(
+    [
+        ("trace_id", pa.string()),
+        ("problem_id", pa.string()),
+        ("domain", pa.string()),
+        ("model", pa.string()),
+        ("run", pa.string()),
+        ("step", pa.int64()),
+        ("start_model", pa.string()),
+        ("regime", pa.string()),
+        ("start_ckpt", pa.string()),
+        ("reasoning_sft", pa.bool_()),
+        ("sample", pa.int64()),
+        ("seed", pa.int64()),
+        ("template", pa.string()),
+        ("sampling", pa.string()),
+        ("prompt", pa.string()),
+        ("text", pa.string()),
+        ("prefix", pa.string()),
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("token_ids", pa.list_(pa.int32())),
+        ("tokenizer", pa.string()),
+        ("logprobs", pa.list_(pa.float32())),
+        ("entropies", pa.list_(pa.float32())),
+        ("finish", pa.string()),
+        ("answer", pa.string()),
+        ("reference", pa.string()),
+        ("correct", pa.bool_()),
+        ("score", pa.float64()),
+        ("meta", pa.string()),
+    ]
+)
+REJECTED = pa.schema([("source", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+# Flags of a unit: why it is not counted as vocabulary of the model. 0 means that it is.
+ECHO, PREFIX, FORMAT = 1, 2, 4
+UNITS = pa.schema(
+    [
+        ("trace_id", pa.string()),
+        ("ids", pa.list_(pa.int32())),
+        ("starts", pa.list_(pa.int32())),
+        ("stops", pa.list_(pa.int32())),
+        ("flags", pa.list_(pa.uint8())),
+    ]
+)
+VOCABULARY = pa.schema(
+    [("id", pa.int32()), ("text", pa.string()), ("kind", pa.string()), ("slot", pa.string()), ("count", pa.int64())]
+)
+MOTIFS = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("text", pa.string()),
+        ("pattern", pa.list_(pa.string())),
+        ("length", pa.int32()),
+        ("count", pa.int64()),
+        ("support", pa.int64()),
+        ("problems", pa.int64()),
+        ("echo_share", pa.float64()),
+        ("format", pa.bool_()),
+    ]
+)
+COUNTS = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("model", pa.string()),
+        ("domain", pa.string()),
+        ("count", pa.int64()),
+        ("support", pa.int64()),
+        ("problems", pa.int64()),
+        ("units", pa.int64()),
+    ]
+)
+OCCURRENCES = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("variant_id", pa.string()),
+        ("trace_row", pa.int32()),
+        ("start", pa.int32()),
+        ("stop", pa.int32()),
+        ("echo", pa.bool_()),
+    ]
+)
+COMPARISON = pa.schema(
+    [
+        ("a", pa.string()),
+        ("b", pa.string()),
+        ("base", pa.string()),
+        ("domain", pa.string()),
+        ("design", pa.string()),
+        ("matched", pa.string()),
+        ("motif_id", pa.string()),
+        ("text", pa.string()),
+        ("length", pa.int32()),
+        ("count_a", pa.int64()),
+        ("count_b", pa.int64()),
+        ("rate_a", pa.float64()),
+        ("rate_b", pa.float64()),
+        ("log_odds", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("support_a", pa.int64()),
+        ("support_b", pa.int64()),
+        ("problems_a", pa.int64()),
+        ("problems_b", pa.int64()),
+        ("z", pa.float64()),
+        ("p", pa.float64()),
+        ("p_adj", pa.float64()),
+        ("p_presence", pa.float64()),
+        ("p_adj_presence", pa.float64()),
+        ("novelty", pa.string()),
+        ("stable", pa.bool_()),
+        ("load_bearing", pa.bool_()),
+        ("verdict", pa.string()),
+    ]
+)
+SHARING = pa.schema(
+    [
+        ("group", pa.string()),
+        ("domain_a", pa.string()),
+        ("domain_b", pa.string()),
+        ("measure", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("coverage_a", pa.float64()),
+        ("coverage_b", pa.float64()),
+        ("n_a", pa.int64()),
+        ("n_b", pa.int64()),
+    ]
+)
