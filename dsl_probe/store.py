@@ -224,8 +224,13 @@ class Run:
         """Whether a table is there, by file name: run.has("motifs.parquet")."""
         return (self.path / name).is_file()
 
-    def table(self, name: str, columns: list[str] | None = None, filters: Any = None) -> "pa.Table":
-        """A table by name: `motifs`, `counts`, `occurrences`, `comparisons/ID/comparison`, ..."""
+    def table(
+        self, name: str, columns: list[str] | None = None, filters: Any = None, dictionary: list[str] | None = None
+    ) -> "pa.Table":
+        """A table by name: `motifs`, `counts`, `occurrences`, `comparisons/ID/comparison`, ...
+
+        `dictionary`: string columns to read as codes, for tables of many rows.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -235,7 +240,9 @@ class Run:
                 f"{self.path} has no table {name!r}; see which stages have run: dsl-probe status {self.path}"
             )
         try:
-            return pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True)
+            return pq.read_table(
+                path, columns=columns, filters=filters, read_dictionary=dictionary, page_checksum_verification=True
+            )
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{path} cannot be read: {error}. Find out what else is damaged: "
                             f"dsl-probe status {self.path} --verify") from error

@@ -229,7 +229,7 @@ def _convert(row: dict[str, Any]) -> None:
     for name in _INTEGERS:
         value = row[name]
         if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != value or int(value) != value:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
                 raise ValueError(f"wrong type: {name} must be a whole number, not {value!r}")
             if not -(2**63) <= value < 2**63:
                 raise ValueError(f"out of range: {name} is {value!r}")

@@ -1,0 +1,605 @@
+"""Every repeated contiguous sequence of units, exactly: suffix array, LCP clipped at documents, interval stack.
+
+    index = build_index(symbols, doc_starts)        once: 20 bytes a unit
+    found = find_repeats(index, doc_label, n_labels, min_count=20)
+    row, doc, start = occurrences(index, found, rows)
+
+One row of `Repeats` is one LCP interval: a set of positions, and with it every sequence that stands at exactly these
+positions. `count` counts overlapping occurrences ("a a a" holds "a a" twice); `occurrences` does not overlap.
+Documents never share a sequence across their border.
+
+Sources: the suffix array is libdivsufsort's (pydivsufsort); LCP after Kärkkäinen, Manzini and Puglisi, Permuted
+longest-common-prefix array (2009); intervals after Abouelhoda, Kurtz and Ohlebusch, Replacing suffix trees with
+enhanced suffix arrays (2004); documents and problems by Hui, Color set size problem (1992).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from pydivsufsort import divsufsort
+
+_LIMIT = 2**31 - 1
+_CHUNK = 4096  # rows handled at once
+_WIDTH = 64  # rows looked at to drop small intervals early
+_M1, _M2, _M4, _H01 = (
+    np.uint64(0x5555555555555555),
+    np.uint64(0x3333333333333333),
+    np.uint64(0x0F0F0F0F0F0F0F0F),
+    np.uint64(0x0101010101010101),
+)
+_U1, _U2, _U4, _U6, _U56, _U63 = (np.uint64(k) for k in (1, 2, 4, 6, 56, 63))
+
+
+@dataclass(frozen=True)
+class Index:
+    """The suffixes of all documents in sorted order. Positions are offsets into `symbols`.
+
+    symbols int32[n]; doc_starts int64[n_docs + 1]; doc_of int32[n]: the document of a position; sa int32[n]: row ->
+    position; lcp int32[n]: units that rows k - 1 and k have in common before either document ends (lcp[0] = 0);
+    turn bool[n]: the units before rows k - 1 and k differ (a document's start differs from all).
+    The order is that of a code chosen for speed, not of the ids; equal prefixes stand together all the same.
+    """
+
+    symbols: np.ndarray
+    doc_starts: np.ndarray
+    doc_of: np.ndarray
+    sa: np.ndarray
+    lcp: np.ndarray
+    turn: np.ndarray
+
+    @property
+    def n_docs(self) -> int:
+        return len(self.doc_starts) - 1
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """One row = one set of positions, index.sa[first : first + count]; inner rows stand before the rows around them.
+
+    first, count, length, shortest, problems int32[m]; support, counts int32[m, n_labels]; left_maximal,
+    right_maximal bool[m]. All n-grams of lengths shortest..length of one of the positions share these positions;
+    the longest is index.symbols[p : p + length] with p = index.sa[first].
+    """
+
+    first: np.ndarray
+    count: np.ndarray
+    length: np.ndarray
+    shortest: np.ndarray
+    support: np.ndarray
+    counts: np.ndarray
+    problems: np.ndarray
+    left_maximal: np.ndarray
+    right_maximal: np.ndarray
+
+    @property
+    def closed(self) -> np.ndarray:
+        """bool[m]: no longer contiguous sequence has the same count."""
+        return self.left_maximal & self.right_maximal
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def build_index(symbols, doc_starts) -> Index:
+    """Sort all suffixes of the documents symbols[doc_starts[d] : doc_starts[d + 1]].
+
+    symbols: ids >= 0, all documents concatenated without separators; doc_starts: n_docs + 1 offsets. Empty documents
+    and an empty corpus are allowed. At most 2**31 - 1 bytes after coding (1 to 2 bytes a unit, one a document).
+
+    >>> index = build_index([7, 8, 7, 8, 9], [0, 2, 5])
+    >>> [index.symbols[p : index.doc_starts[index.doc_of[p] + 1]].tolist() for p in index.sa]
+    [[7, 8], [7, 8, 9], [8], [8, 9], [9]]
+    """
+    symbols, doc_starts = np.asarray(symbols), np.ascontiguousarray(doc_starts, np.int64)
+    n = len(symbols)
+    if len(doc_starts) == 0 or doc_starts[0] != 0 or doc_starts[-1] != n or (np.diff(doc_starts) < 0).any():
+        raise ValueError(f"doc_starts must rise from 0 to len(symbols) = {n}; got {doc_starts[:3]}...{doc_starts[-3:]}")
+    if n + len(doc_starts) > _LIMIT:
+        raise ValueError(f"{n} units in one index; at most {_LIMIT} with the documents: mine shards of whole documents")
+    doc_of = np.repeat(np.arange(len(doc_starts) - 1, dtype=np.int32), np.diff(doc_starts))
+    if n == 0:
+        empty = np.empty(0, np.int32)
+        return Index(empty, doc_starts, doc_of, empty, empty, np.empty(0, np.bool_))
+    low, high = int(symbols.min()), int(symbols.max())
+    if low < 0 or high > _LIMIT:
+        raise ValueError(f"symbols must be ids in 0..{_LIMIT}; got {low}..{high}")
+    symbols = np.ascontiguousarray(symbols, np.int32)
+    dense, top = (symbols, high) if high < 4 * n + 2**20 else _dense(symbols)
+    code = _byte_codes(_frequencies(dense, top))
+    size = _coded_size(dense, code) + len(doc_starts) - 1
+    if size > _LIMIT:
+        raise ValueError(f"{n} units take {size} bytes when coded; at most {_LIMIT}: mine shards of whole documents")
+    text, starts_here = _encode(dense, doc_starts, code, size)
+    sa, phi = _pick(divsufsort(text), starts_here, n)
+    del text, starts_here
+    _permuted_lcp(symbols, doc_starts, phi)
+    return Index(symbols, doc_starts, doc_of, sa, *_by_row(sa, phi))
+
+
+def find_repeats(
+    index: Index,
+    doc_label=None,
+    n_labels: int = 1,
+    doc_problem=None,
+    min_count: int = 2,
+    min_support: int = 1,
+    min_problems: int = 1,
+    max_length: int | None = None,
+) -> Repeats:
+    """All sets of positions that share a sequence, with occurrences, documents and problems.
+
+    doc_label int[n_docs] in 0..n_labels - 1 (default: all 0); doc_problem int[n_docs], any ids >= 0 (default: each
+    document is a problem of its own). min_* hold for totals over the labels. Lengths start at 1. A sequence that
+    occurs once has no row, so min_count < 2 means 2. With max_length, `length` ends there; right_maximal (hence
+    `closed`) then still tells the truth about the longest sequence kept: at the cap it is true only if the
+    occurrences do not all go on alike.
+
+    >>> found = find_repeats(build_index([7, 8, 9, 7, 8, 7], [0, 3, 6]))
+    >>> for row in np.flatnonzero(found.closed):
+    ...     print(found.count[row], found.shortest[row], found.length[row], found.support[row])
+    2 2 2 [2]
+    3 1 1 [2]
+    """
+    labels = _per_document(index, doc_label, "doc_label")
+    if n_labels < 1 or (len(labels) and (labels.min() < 0 or labels.max() >= n_labels)):
+        raise ValueError(f"doc_label must lie in 0..n_labels - 1 with n_labels = {n_labels}")
+    if max_length is not None and max_length < 1:
+        raise ValueError(f"max_length must be at least 1; got {max_length}")
+    cap = _LIMIT if max_length is None else min(int(max_length), _LIMIT)
+    problem = np.empty(0, np.int32)
+    if doc_problem is not None:
+        problem = np.unique(_per_document(index, doc_problem, "doc_problem"), return_inverse=True)[1].astype(np.int32)
+    min_count = max(2, int(min_count))
+    depth, rows = _measure(index.lcp, cap, min_count)
+    return Repeats(
+        *_enumerate(
+            index.sa,
+            index.lcp,
+            index.turn,
+            index.doc_of,
+            labels,
+            problem,
+            int(n_labels),
+            cap,
+            min_count,
+            int(min_support),
+            int(min_problems),
+            depth,
+            rows,
+        )
+    )
+
+
+def occurrences(index: Index, repeats: Repeats, rows=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leftmost non-overlapping occurrences of the longest sequence of each of the rows (default: all of them).
+
+    Returns row int32[k], doc int32[k], start int32[k], sorted by (row, doc, start); start counts units from the
+    beginning of the document. Memory: the answer, twice while it grows, plus the positions of the largest row.
+
+    >>> index = build_index([5, 5, 5, 5, 5], [0, 5])
+    >>> found = find_repeats(index, max_length=2)
+    >>> [part.tolist() for part in occurrences(index, found, np.flatnonzero(found.length == 2))]
+    [[0, 0], [0, 0], [0, 2]]
+    """
+    rows = np.arange(len(repeats)) if rows is None else np.unique(np.asarray(rows, np.int64))
+    if len(rows) and (rows[0] < 0 or rows[-1] >= len(repeats)):
+        raise IndexError(f"rows must lie in 0..{len(repeats) - 1}; got {rows[0]}..{rows[-1]}")
+    chosen = (column[rows] for column in (repeats.first, repeats.count, repeats.length))
+    return _occurrences(index.sa, index.doc_of, index.doc_starts, rows.astype(np.int32), *chosen)
+
+
+def ngram_table(repeats: Repeats, lo: int, hi: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every n-gram of lo..hi units among the repeats: row int32[k], length int32[k], by row, then length.
+
+    The statistics of the i-th are those of its row: repeats.count[row[i]], repeats.support[row[i]]; its units are
+    index.symbols[p : p + length[i]] with p = index.sa[repeats.first[row[i]]].
+
+    >>> index = build_index([1, 2, 3, 1, 2, 3], [0, 3, 6])
+    >>> [part.tolist() for part in ngram_table(find_repeats(index), 1, 2)]
+    [[0, 0, 1, 1, 2], [1, 2, 1, 2, 1]]
+    """
+    low, high = np.maximum(repeats.shortest, lo), np.minimum(repeats.length, hi)
+    many = np.maximum(high - low + 1, 0)
+    row = np.repeat(np.arange(len(many), dtype=np.int32), many)
+    before = np.cumsum(many) - many
+    return row, (np.arange(len(row)) - (before - low)[row]).astype(np.int32)
+
+
+def _per_document(index, values, name):
+    if values is None:
+        return np.zeros(index.n_docs, np.int32)
+    values = np.ascontiguousarray(values)
+    if values.shape != (index.n_docs,):
+        raise ValueError(f"{name} must have one entry for each of {index.n_docs} documents; got shape {values.shape}")
+    return values.astype(np.int32) if name == "doc_label" else values
+
+
+def _dense(symbols):
+    values, dense = np.unique(symbols, return_inverse=True)
+    return dense.astype(np.int32), len(values) - 1
+
+
+def _byte_codes(counts):
+    """A prefix-free byte code, int64[n_symbols]: (number of bytes << 32) | the bytes, big-endian.
+
+    Frequent symbols take one byte, rare ones two to four. Any prefix-free code keeps equal sequences together, which
+    is all that repeats need of a suffix array, and the sorter's time goes with the number of bytes. First bytes:
+    0 separates documents, then `one` codes of one byte, `two` first bytes of two-byte codes, and so on.
+    """
+    order = np.argsort(-counts, kind="stable")
+    used = int((counts > 0).sum())
+    tail = counts.sum() - np.concatenate([[0], np.cumsum(counts[order[:used]])])  # of all but the k most frequent
+    four = -(-used // 2**24) if used > 200 * 2**16 else 0
+    two, three = np.meshgrid(np.arange(256 - four), np.arange(256 - four), indexing="ij")
+    one = 255 - four - two - three
+    last1 = np.clip(one, 0, used)
+    last2 = np.minimum(last1 + 256 * two, used)
+    last3 = np.minimum(last2 + 65536 * three, used)
+    bad = (one < 0) | (last3 + four * 2**24 < used)
+    cost = np.where(bad, np.inf, tail[last1] + tail[last2].astype(float) + tail[last3])
+    at = np.unravel_index(np.argmin(cost), cost.shape)
+    code = np.zeros(len(counts), np.int64)
+    first, begin = 256, 0  # the frequent get the high bytes: libdivsufsort is then some 7 % faster on text
+    for size, leads in enumerate((int(one[at]), int(two[at]), int(three[at]), four), start=1):
+        shift = 8 * (size - 1)
+        end = min(begin + (leads << shift), used)
+        part = np.arange(end - begin)
+        code[order[begin:end]] = (size << 32) | ((first - 1 - (part >> shift)) << shift) | (part & ((1 << shift) - 1))
+        begin, first = end, first - leads
+    return code
+
+
+@njit(cache=True, nogil=True)
+def _frequencies(symbols, top):
+    counts = np.zeros(top + 1, np.int64)
+    for s in symbols:
+        counts[s] += 1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _coded_size(symbols, code):
+    size = 0
+    for s in symbols:
+        size += code[s] >> 32
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _encode(symbols, doc_starts, code, size):
+    """The bytes, and for each 64 of them two words: a bit where a unit starts, and how many started before."""
+    text = np.zeros(size, np.uint8)
+    starts = np.zeros((size // 64 + 1, 2), np.uint64)
+    b = 0
+    for d in range(len(doc_starts) - 1):
+        for i in range(doc_starts[d], doc_starts[d + 1]):
+            starts[b >> 6, 0] |= _U1 << np.uint64(b & 63)
+            c = code[symbols[i]]
+            k = c >> 32
+            for j in range(k):
+                text[b + j] = (c >> (8 * (k - 1 - j))) & 255
+            b += k
+        b += 1
+    total = np.uint64(0)
+    for w in range(len(starts)):
+        starts[w, 1] = total
+        total += _ones(starts[w, 0])
+    return text, starts
+
+
+@njit(inline="always")
+def _ones(x):
+    x -= (x >> _U1) & _M1
+    x = (x & _M2) + ((x >> _U2) & _M2)
+    x = (x + (x >> _U4)) & _M4
+    return (x * _H01) >> _U56
+
+
+@njit(cache=True, nogil=True)
+def _pick(byte_sa, starts, n):
+    """Rows that start a unit, as positions of units; and for each position the one a row before (or -1)."""
+    sa, phi = np.empty(n + 1, np.int32), np.empty(n + 1, np.int32)  # one place more for what is not wanted
+    k, before = 0, np.int32(-1)
+    for b in byte_sa:
+        w, bit = b >> 6, np.uint64(b & 63)
+        here = starts[w, 0]
+        wanted = (here >> bit) & _U1 != 0
+        p = np.int32(starts[w, 1] + _ones(here & ((_U1 << bit) - _U1)))
+        sa[k] = p
+        phi[p if wanted else n] = before
+        before = p if wanted else before
+        k += wanted
+    return sa[:n], phi[:n]
+
+
+@njit(cache=True, nogil=True)
+def _permuted_lcp(symbols, doc_starts, phi):
+    """Overwrite phi[i] = j by m = the common prefix of i and j, in units within documents; -1 - m if a turn."""
+    n = len(symbols)
+    first, last = np.zeros(n // 64 + 1, np.uint64), np.zeros(n // 64 + 1, np.uint64)  # bits at ends of documents
+    for d in range(len(doc_starts) - 1):
+        if doc_starts[d + 1] > doc_starts[d]:
+            _set(first, doc_starts[d])
+            _set(last, doc_starts[d + 1] - 1)
+    for d in range(len(doc_starts) - 1):
+        begin, end = doc_starts[d], doc_starts[d + 1]
+        m = 0
+        for i in range(begin, end):
+            j = phi[i]
+            if j < 0:
+                m, turn = 0, True
+            else:
+                # m carried over from i - 1 may already reach the end of j's document.
+                while i + m < end and not (m > 0 and _get(last, j + m - 1)) and symbols[i + m] == symbols[j + m]:
+                    m += 1
+                turn = i == begin or symbols[i - 1] != symbols[j - 1] or _get(first, j)
+            phi[i] = -1 - m if turn else m
+            m = max(m - 1, 0)
+
+
+@njit(inline="always")
+def _set(bits, i):
+    bits[i >> 6] |= _U1 << np.uint64(i & 63)
+
+
+@njit(inline="always")
+def _get(bits, i):
+    return (bits[i >> 6] >> np.uint64(i & 63)) & _U1 != 0
+
+
+@njit(cache=True, nogil=True)
+def _by_row(sa, permuted):
+    lcp, turn = np.empty(len(sa), np.int32), np.empty(len(sa), np.bool_)
+    for k in range(len(sa)):
+        m = permuted[sa[k]]
+        turn[k] = m < 0
+        lcp[k] = m if m >= 0 else -1 - m
+    return lcp, turn
+
+
+@njit(cache=True, nogil=True)
+def _open_lcp(lcp, begin, end, cap, width, out, work):
+    """out[i - begin] = the longest sequence that rows i - 1 and i share with width + 1 rows in one stretch.
+
+    That is a morphological opening of the clipped LCP: a sliding minimum, then a sliding maximum, each in log2(width)
+    passes that the compiler turns into vector code. It drops intervals too small to be kept, four in five of them
+    at min_count = 20, before the branching starts.
+    """
+    n = len(lcp)
+    low = begin - width + 1
+    size = end - begin + 2 * (width - 1)
+    for i in range(size):
+        work[i] = 0
+    for i in range(max(low, 0), min(low + size, n)):
+        work[i - low] = min(lcp[i], cap)
+    # work[i] becomes the minimum of `width` entries from i on, then the maximum of `width` of these up to i.
+    done = 1
+    while done < width:
+        step = min(done, width - done)
+        size -= step
+        for i in range(size):
+            work[i] = min(work[i], work[i + step])
+        done += step
+    done = 1
+    while done < width:
+        step = min(done, width - done)
+        size -= step
+        for i in range(size):
+            work[i] = max(work[i], work[i + step])
+        done += step
+    for i in range(size):
+        out[i] = work[i]
+
+
+@njit(cache=True, nogil=True)
+def _measure(lcp, cap, min_count):
+    """Longest common prefix kept (how deep the stack can grow), and how many intervals have the count."""
+    n = len(lcp)
+    depth = 0
+    for v in lcp:
+        depth = max(depth, v)
+    depth = min(depth, cap)
+    length, begin = np.empty(depth + 2, np.int32), np.empty(depth + 2, np.int32)
+    length[0] = begin[0] = 0
+    top = rows = 0
+    width = min(min_count - 1, _WIDTH)
+    opened, work = np.empty(_CHUNK, np.int32), np.empty(_CHUNK + 2 * _WIDTH, np.int32)
+    for low in range(0, n, _CHUNK):
+        high = min(low + _CHUNK, n)
+        _open_lcp(lcp, low, high, cap, width, opened, work)
+        for i in range(low, high):
+            v = opened[i - low]
+            b = i - 1
+            while length[top] > v:
+                b = begin[top]
+                rows += i - b >= min_count
+                top -= 1
+            if length[top] < v:
+                top += 1
+                length[top], begin[top] = v, b
+    for t in range(1, top + 1):
+        rows += n - begin[t] >= min_count
+    return depth, rows
+
+
+@njit(cache=True, nogil=True)
+def _enumerate(
+    sa, lcp, turn, doc_of, labels, problem, n_labels, cap, min_count, min_support, min_problems, depth, room
+):
+    """One pass over the rows with a stack of open intervals; see Repeats for what comes out.
+
+    counts[label] of an interval = those seen when it closes - those seen before it opened. Documents: a row whose
+    document was last seen at row q is a duplicate in every open interval that holds q; it is noted at the innermost
+    such interval, and handed outwards when that closes (Hui 1992). The same for problems.
+    """
+    n = len(sa)
+    first, count, length = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    shortest, problems = np.empty(room, np.int32), np.empty(room, np.int32)
+    support, counts = np.empty((room, n_labels), np.int32), np.empty((room, n_labels), np.int32)
+    left, right = np.empty(room, np.bool_), np.empty(room, np.bool_)
+    by_problem = len(problem) > 0
+    seen_doc = np.full(len(labels), -1, np.int32)
+    seen_problem = np.full(problem.max() + 1 if by_problem else 0, -1, np.int32)
+    s_length, s_begin = np.zeros(depth + 2, np.int32), np.zeros(depth + 2, np.int32)
+    s_before, s_again = np.zeros((depth + 2, n_labels), np.int32), np.zeros((depth + 2, n_labels), np.int32)
+    s_again_problem = np.zeros(depth + 2, np.int32)
+    seen = np.zeros(n_labels, np.int32)
+    top = m = 0
+    label = turned = 0  # label of the row before; last row preceded by another unit than the row before it
+    floor = 0  # smallest unclipped LCP in the open interval at the cap
+    width = min(min_count - 1, _WIDTH)
+    opened, work = np.empty(_CHUNK + 1, np.int32), np.empty(_CHUNK + 2 * _WIDTH, np.int32)
+    docs_here = np.empty(_CHUNK, np.int32)
+    for low in range(0, n, _CHUNK):
+        high = min(low + _CHUNK, n)
+        _open_lcp(lcp, low, high, cap, width, opened, work)
+        # The far reads go first, in a loop without branches, where the processor can overlap them.
+        for i in range(low, high):
+            docs_here[i - low] = doc_of[sa[i]]
+        if high == n:
+            opened[n - low] = 0
+        for i in range(low, high + (high == n)):  # row n closes what is open
+            v = opened[i - low]
+            while s_length[top] > v:
+                b = s_begin[top]
+                if i - b >= min_count:
+                    docs = 0
+                    for c in range(n_labels):
+                        counts[m, c] = seen[c] - s_before[top, c]
+                        support[m, c] = counts[m, c] - s_again[top, c]
+                        docs += support[m, c]
+                    problems[m] = i - b - s_again_problem[top] if by_problem else docs
+                    if docs >= min_support and problems[m] >= min_problems:
+                        first[m], count[m], length[m] = b, i - b, s_length[top]
+                        shortest[m] = max(s_length[top - 1], v) + 1
+                        left[m] = turned > b
+                        right[m] = s_length[top] < cap or floor == cap
+                        m += 1
+                if s_length[top - 1] < v:  # the interval around it opens at the same row
+                    s_length[top] = v
+                else:
+                    top -= 1
+                    for c in range(n_labels):
+                        s_again[top, c] += s_again[top + 1, c]
+                    s_again_problem[top] += s_again_problem[top + 1]
+            if i == n:
+                break
+            if s_length[top] < v:
+                top += 1
+                s_length[top], s_begin[top] = v, i - 1
+                for c in range(n_labels):
+                    s_before[top, c] = seen[c]
+                    s_again[top, c] = 0
+                s_before[top, label] -= 1
+                s_again_problem[top] = 0
+                floor = lcp[i]
+            if v == cap:
+                floor = min(floor, lcp[i])
+            turned = i if turn[i] else turned
+            d = docs_here[i - low]
+            label = labels[d]
+            seen[label] += 1
+            q = seen_doc[d]
+            seen_doc[d] = i
+            s_again[_holder(s_begin, top, q), label] += q >= 0
+            if by_problem:
+                d = problem[d]
+                q = seen_problem[d]
+                seen_problem[d] = i
+                s_again_problem[_holder(s_begin, top, q)] += q >= 0
+    return (
+        first[:m].copy(),
+        count[:m].copy(),
+        length[:m].copy(),
+        shortest[:m].copy(),
+        support[:m].copy(),
+        counts[:m].copy(),
+        problems[:m].copy(),
+        left[:m].copy(),
+        right[:m].copy(),
+    )
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _holder(begin, top, q):
+    """The innermost open interval that holds row q; 0, which is no interval, if none does."""
+    low, size = 0, top + 1
+    while size > 1:
+        half = size >> 1
+        low += half if begin[low + half] <= q else 0
+        size -= half
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _occurrences(sa, doc_of, doc_starts, rows, first, count, length):
+    n = len(sa)
+    largest = 0
+    for c in count:
+        largest = max(largest, c)
+    words = np.zeros(n // 64 + 1, np.uint64)
+    words_used = np.zeros(len(words) // 64 + 1, np.uint64)
+    blocks_used = np.zeros(len(words_used) // 64 + 1, np.uint64)
+    here = np.empty(largest, np.int32)
+    row, doc, start = np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.int32)
+    k = 0
+    for r in range(len(rows)):
+        positions = here[: count[r]]
+        positions[:] = sa[first[r] : first[r] + count[r]]
+        if count[r] > 32:
+            _bit_sort(positions, words, words_used, blocks_used)
+        else:
+            positions.sort()
+        if k + count[r] > len(row):
+            room = max(2 * len(row), k + count[r])
+            row, doc, start = _grown(row, room), _grown(doc, room), _grown(start, room)
+        free = np.int64(0)
+        for p in positions:
+            if p >= free:
+                d = doc_of[p]
+                row[k], doc[k], start[k] = rows[r], d, p - doc_starts[d]
+                k += 1
+                free = p + np.int64(length[r])
+    return row[:k].copy(), doc[:k].copy(), start[:k].copy()
+
+
+@njit(cache=True, nogil=True)
+def _bit_sort(positions, words, words_used, blocks_used):
+    """Sort distinct positions in linear time: set bits, and bits for the words in use; read them off and clear."""
+    low = high = positions[0] >> 18
+    for p in positions:
+        _set(words, p)
+        _set(words_used, p >> 6)
+        _set(blocks_used, p >> 12)
+        low, high = min(low, p >> 18), max(high, p >> 18)
+    k = 0
+    for top in range(low, high + 1):
+        blocks = blocks_used[top]
+        blocks_used[top] = 0
+        while blocks:
+            block = (top << 6) + _trailing_zeros(blocks)
+            blocks &= blocks - _U1
+            used = words_used[block]
+            words_used[block] = 0
+            while used:
+                w = (block << 6) + _trailing_zeros(used)
+                used &= used - _U1
+                bits = words[w]
+                words[w] = 0
+                while bits:
+                    positions[k] = (w << 6) + _trailing_zeros(bits)
+                    bits &= bits - _U1
+                    k += 1
+
+
+@njit(inline="always")
+def _trailing_zeros(x):
+    return np.int64(_ones((x & (~x + _U1)) - _U1))
+
+
+@njit(cache=True, nogil=True)
+def _grown(values, room):
+    out = np.empty(room, values.dtype)
+    out[: len(values)] = values
+    return out

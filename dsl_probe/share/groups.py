@@ -1,0 +1,49 @@
+"""Groups of traces, written as conjunctions: `model=NAME,domain=math`."""
+
+import difflib
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dsl_probe.types import TRACES, UserError
+
+_SPLIT = re.compile(r",\s*(?=(?:" + "|".join(TRACES.names) + r")=)")
+_COLUMNS = [n for n in TRACES.names if not str(TRACES.field(n).type).startswith("list") and n not in ("text", "prompt")]
+
+
+def parse_group(group: str) -> dict[str, str]:
+    """Column -> value of a conjunction. A comma ends a value only where another `column=` follows.
+
+    >>> parse_group("model=Qwen+GRPO(RG-algebra,intra),domain=math")
+    {'model': 'Qwen+GRPO(RG-algebra,intra)', 'domain': 'math'}
+    """
+    conditions = {}
+    for part in _SPLIT.split(group):
+        column, sign, value = part.partition("=")
+        if not sign or column.strip() not in _COLUMNS:
+            raise UserError(f"group {group!r}: write column=value[,column=value]; columns are {', '.join(_COLUMNS)}.")
+        conditions[column.strip()] = value.strip()
+    return conditions
+
+
+def group_columns(*groups: str | None) -> list[str]:
+    """Columns that the groups look at."""
+    return sorted({column for group in groups if group for column in parse_group(group)})
+
+
+def select_rows(traces: pa.Table, group: str) -> np.ndarray:
+    """Rows of the traces that belong to a group, ascending. Raises UserError, with the nearest values, if none do."""
+    mask = np.ones(traces.num_rows, bool)
+    for column, value in parse_group(group).items():
+        text = pc.fill_null(traces[column].cast(pa.string()), "null")
+        here = pc.equal(text, value).to_numpy()
+        if not here.any():
+            known = pc.unique(text).to_pylist()
+            near = difflib.get_close_matches(value, known, n=5, cutoff=0.3) or sorted(known)[:8]
+            raise UserError(f"no trace has {column}={value}; among the {len(known)} values there are: {'; '.join(near)}")
+        mask &= here
+    if not mask.any():
+        raise UserError(f"group {group!r} is empty: every condition holds for some trace, but never all at once.")
+    return np.flatnonzero(mask)

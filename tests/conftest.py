@@ -1,0 +1,36 @@
+"""Shared fixtures, and the rule that what CI requires may not be skipped."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+REPOSITORY = Path(__file__).resolve().parents[1]
+# What a test may need beyond Python -> how to tell whether it is here.
+_TOOLS = {"browser": lambda: shutil.which("chromium"), "bwrap": lambda: shutil.which("bwrap")}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name, present in _TOOLS.items():
+        if item.get_closest_marker(name) and not present():
+            if name in os.environ.get("DSL_PROBE_REQUIRE", "").split(","):
+                pytest.fail(f"{name} is required here (DSL_PROBE_REQUIRE) and missing", pytrace=False)
+            pytest.skip(f"{name} is not installed")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with two models, two domains and one comparison, in which only model-b says `zorp`."""
+    from corpus import rows, write_jsonl
+
+    import dsl_probe
+
+    folder = tmp_path_factory.mktemp("tiny")
+    run = dsl_probe.Run.create(folder / "run")
+    dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", rows())])
+    dsl_probe.mine(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.compare(run, a="model=model-b", b="model=model-a", permutations=199, name="b-vs-a")
+    return run.path
