@@ -1,0 +1,41 @@
+# Two commands do all the set-up: make demo, make test.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: demo test check app bench shots findings clean
+.DEFAULT_GOAL := demo
+
+# torch first and by its exact version: a looser request fetches gigabytes of CUDA packages.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(READY)          ## import, mine and compare the shipped traces into runs/demo
+	$(BIN)/dsl-probe demo --out runs/demo
+
+app: $(READY)           ## open runs/demo in the browser
+	$(BIN)/streamlit run app/main.py -- --run runs/demo
+
+check: $(READY)         ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check
+	$(BIN)/lint-imports
+
+test: check             ## everything: check, then all tests
+	$(BIN)/python -m pytest
+
+bench: $(READY)         ## speed and memory against peers -> experiments/bench/RESULTS.md
+	$(BIN)/python experiments/bench/mining.py
+
+shots: $(READY)         ## pictures of the app -> docs/img
+	$(BIN)/python app/shots.py runs/demo docs/img
+
+findings: $(READY)      ## write what runs/demo shows into the README
+	$(BIN)/python experiments/first_look/readme.py runs/demo README.md
+
+clean:
+	rm -rf .venv runs build dist
