@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -305,7 +306,8 @@ class _Progress:
     def __init__(self) -> None:
         from tqdm import tqdm
 
-        self.bar = tqdm(unit=" rows", desc="import", delay=1, leave=False)
+        often = 0.1 if sys.stderr.isatty() else 10
+        self.bar = tqdm(unit=" rows", desc="import", delay=1, leave=False, mininterval=often)
         self.update = self.bar.update
         self.close = self.bar.close
 

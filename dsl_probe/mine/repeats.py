@@ -1,6 +1,6 @@
 """Every repeated contiguous sequence of units, exactly: suffix array, LCP clipped at documents, interval stack.
 
-    index = build_index(symbols, doc_starts)        once: 20 bytes a unit
+    index = build_index(symbols, doc_starts)        once: 17 bytes a unit, 19 while it is built
     found = find_repeats(index, doc_label, n_labels, min_count=20)
     row, doc, start = occurrences(index, found, rows)
 
@@ -21,14 +21,10 @@ from pydivsufsort import divsufsort
 
 _LIMIT = 2**31 - 1
 _CHUNK = 4096  # rows handled at once
+_NEAR = 512  # far reads at once: their cache lines fit the first-level cache
 _WIDTH = 64  # rows looked at to drop small intervals early
-_M1, _M2, _M4, _H01 = (
-    np.uint64(0x5555555555555555),
-    np.uint64(0x3333333333333333),
-    np.uint64(0x0F0F0F0F0F0F0F0F),
-    np.uint64(0x0101010101010101),
-)
-_U1, _U2, _U4, _U6, _U56, _U63 = (np.uint64(k) for k in (1, 2, 4, 6, 56, 63))
+_U1, _U2, _U4, _U56 = (np.uint64(k) for k in (1, 2, 4, 56))  # numba turns uint64 op int64 into float64
+_M1, _M2, _M4, _M8 = (np.uint64((2**64 - 1) // k) for k in (3, 5, 17, 255))  # 0x55.., 0x33.., 0x0f.., 0x01..
 
 
 @dataclass(frozen=True)
@@ -89,32 +85,37 @@ def build_index(symbols, doc_starts) -> Index:
 
     >>> index = build_index([7, 8, 7, 8, 9], [0, 2, 5])
     >>> [index.symbols[p : index.doc_starts[index.doc_of[p] + 1]].tolist() for p in index.sa]
-    [[7, 8], [7, 8, 9], [8], [8, 9], [9]]
+    [[9], [8], [8, 9], [7, 8], [7, 8, 9]]
     """
-    symbols, doc_starts = np.asarray(symbols), np.ascontiguousarray(doc_starts, np.int64)
+    symbols, doc_starts = np.asarray(symbols), np.require(doc_starts, np.int64, ["C", "W"])
     n = len(symbols)
     if len(doc_starts) == 0 or doc_starts[0] != 0 or doc_starts[-1] != n or (np.diff(doc_starts) < 0).any():
         raise ValueError(f"doc_starts must rise from 0 to len(symbols) = {n}; got {doc_starts[:3]}...{doc_starts[-3:]}")
     if n + len(doc_starts) > _LIMIT:
         raise ValueError(f"{n} units in one index; at most {_LIMIT} with the documents: mine shards of whole documents")
-    doc_of = np.repeat(np.arange(len(doc_starts) - 1, dtype=np.int32), np.diff(doc_starts))
     if n == 0:
-        empty = np.empty(0, np.int32)
-        return Index(empty, doc_starts, doc_of, empty, empty, np.empty(0, np.bool_))
+        none = np.empty(0, np.int32)
+        return Index(none, doc_starts, none, none, none, np.empty(0, np.bool_))
+    if symbols.ndim != 1 or symbols.dtype.kind not in "iu":
+        raise ValueError(f"symbols must be one row of integers; got shape {symbols.shape} of {symbols.dtype}")
     low, high = int(symbols.min()), int(symbols.max())
     if low < 0 or high > _LIMIT:
         raise ValueError(f"symbols must be ids in 0..{_LIMIT}; got {low}..{high}")
-    symbols = np.ascontiguousarray(symbols, np.int32)
-    dense, top = (symbols, high) if high < 4 * n + 2**20 else _dense(symbols)
-    code = _byte_codes(_frequencies(dense, top))
-    size = _coded_size(dense, code) + len(doc_starts) - 1
+    symbols = np.require(symbols, np.int32, ["C", "W"])  # read-only arrays would be compiled for once more
+    dense = symbols if high < 4 * n + 2**20 else np.unique(symbols, return_inverse=True)[1].astype(np.int32)
+    counts = _frequencies(dense, dense.max())
+    code = _byte_codes(counts)
+    size = int(((code >> 32) * counts).sum()) + len(doc_starts) - 1
     if size > _LIMIT:
         raise ValueError(f"{n} units take {size} bytes when coded; at most {_LIMIT}: mine shards of whole documents")
     text, starts_here = _encode(dense, doc_starts, code, size)
-    sa, phi = _pick(divsufsort(text), starts_here, n)
-    del text, starts_here
+    sa, phi = _pick(divsufsort(text[:size]), starts_here, n)
+    del text, starts_here, dense
     _permuted_lcp(symbols, doc_starts, phi)
-    return Index(symbols, doc_starts, doc_of, sa, *_by_row(sa, phi))
+    lcp, turn = _by_row(sa, phi)
+    del phi
+    doc_of = np.repeat(np.arange(len(doc_starts) - 1, dtype=np.int32), np.diff(doc_starts))
+    return Index(symbols, doc_starts, doc_of, sa, lcp, turn)
 
 
 def find_repeats(
@@ -146,29 +147,14 @@ def find_repeats(
         raise ValueError(f"doc_label must lie in 0..n_labels - 1 with n_labels = {n_labels}")
     if max_length is not None and max_length < 1:
         raise ValueError(f"max_length must be at least 1; got {max_length}")
-    cap = _LIMIT if max_length is None else min(int(max_length), _LIMIT)
     problem = np.empty(0, np.int32)
     if doc_problem is not None:
         problem = np.unique(_per_document(index, doc_problem, "doc_problem"), return_inverse=True)[1].astype(np.int32)
-    min_count = max(2, int(min_count))
-    depth, rows = _measure(index.lcp, cap, min_count)
-    return Repeats(
-        *_enumerate(
-            index.sa,
-            index.lcp,
-            index.turn,
-            index.doc_of,
-            labels,
-            problem,
-            int(n_labels),
-            cap,
-            min_count,
-            int(min_support),
-            int(min_problems),
-            depth,
-            rows,
-        )
-    )
+    cap, min_count = min(max_length or _LIMIT, _LIMIT), max(min_count, 2)
+    depth, room = _measure(index.lcp, cap, min_count)
+    who, least = (labels.astype(np.int32), problem, n_labels), (min_count, min_support, min_problems)
+    m, columns = _enumerate(index.sa, index.lcp, index.turn, index.doc_of, *who, cap, *least, depth, room)
+    return Repeats(*(column[:m] if 2 * m > room else column[:m].copy() for column in columns))
 
 
 def occurrences(index: Index, repeats: Repeats, rows=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,9 +183,9 @@ def ngram_table(repeats: Repeats, lo: int, hi: int) -> tuple[np.ndarray, np.ndar
 
     >>> index = build_index([1, 2, 3, 1, 2, 3], [0, 3, 6])
     >>> [part.tolist() for part in ngram_table(find_repeats(index), 1, 2)]
-    [[0, 0, 1, 1, 2], [1, 2, 1, 2, 1]]
+    [[0, 1, 1, 2, 2], [1, 1, 2, 1, 2]]
     """
-    low, high = np.maximum(repeats.shortest, lo), np.minimum(repeats.length, hi)
+    low, high = np.maximum(repeats.shortest, lo), np.minimum(repeats.length, min(hi, _LIMIT))
     many = np.maximum(high - low + 1, 0)
     row = np.repeat(np.arange(len(many), dtype=np.int32), many)
     before = np.cumsum(many) - many
@@ -209,19 +195,14 @@ def ngram_table(repeats: Repeats, lo: int, hi: int) -> tuple[np.ndarray, np.ndar
 def _per_document(index, values, name):
     if values is None:
         return np.zeros(index.n_docs, np.int32)
-    values = np.ascontiguousarray(values)
+    values = np.asarray(values)
     if values.shape != (index.n_docs,):
         raise ValueError(f"{name} must have one entry for each of {index.n_docs} documents; got shape {values.shape}")
-    return values.astype(np.int32) if name == "doc_label" else values
-
-
-def _dense(symbols):
-    values, dense = np.unique(symbols, return_inverse=True)
-    return dense.astype(np.int32), len(values) - 1
+    return values
 
 
 def _byte_codes(counts):
-    """A prefix-free byte code, int64[n_symbols]: (number of bytes << 32) | the bytes, big-endian.
+    """A prefix-free byte code, int64[n_symbols]: (number of bytes << 32) | the bytes, from the highest of 32 bits down.
 
     Frequent symbols take one byte, rare ones two to four. Any prefix-free code keeps equal sequences together, which
     is all that repeats need of a suffix array, and the sorter's time goes with the number of bytes. First bytes:
@@ -245,7 +226,8 @@ def _byte_codes(counts):
         shift = 8 * (size - 1)
         end = min(begin + (leads << shift), used)
         part = np.arange(end - begin)
-        code[order[begin:end]] = (size << 32) | ((first - 1 - (part >> shift)) << shift) | (part & ((1 << shift) - 1))
+        bits = ((first - 1 - (part >> shift)) << shift) | (part & ((1 << shift) - 1))
+        code[order[begin:end]] = (size << 32) | (bits << (24 - shift))
         begin, first = end, first - leads
     return code
 
@@ -259,27 +241,19 @@ def _frequencies(symbols, top):
 
 
 @njit(cache=True, nogil=True)
-def _coded_size(symbols, code):
-    size = 0
-    for s in symbols:
-        size += code[s] >> 32
-    return size
-
-
-@njit(cache=True, nogil=True)
 def _encode(symbols, doc_starts, code, size):
-    """The bytes, and for each 64 of them two words: a bit where a unit starts, and how many started before."""
-    text = np.zeros(size, np.uint8)
+    """The bytes, three too many; for each 64 of them two words: a bit where a unit starts, how many started before."""
+    text = np.empty(size + 3, np.uint8)
     starts = np.zeros((size // 64 + 1, 2), np.uint64)
     b = 0
     for d in range(len(doc_starts) - 1):
         for i in range(doc_starts[d], doc_starts[d + 1]):
             starts[b >> 6, 0] |= _U1 << np.uint64(b & 63)
             c = code[symbols[i]]
-            k = c >> 32
-            for j in range(k):
-                text[b + j] = (c >> (8 * (k - 1 - j))) & 255
-            b += k
+            for j in range(4):  # no branch: what is written too much is overwritten
+                text[b + j] = (c >> (24 - 8 * j)) & 255
+            b += c >> 32
+        text[b] = 0
         b += 1
     total = np.uint64(0)
     for w in range(len(starts)):
@@ -293,7 +267,7 @@ def _ones(x):
     x -= (x >> _U1) & _M1
     x = (x & _M2) + ((x >> _U2) & _M2)
     x = (x + (x >> _U4)) & _M4
-    return (x * _H01) >> _U56
+    return (x * _M8) >> _U56
 
 
 @njit(cache=True, nogil=True)
@@ -322,20 +296,29 @@ def _permuted_lcp(symbols, doc_starts, phi):
         if doc_starts[d + 1] > doc_starts[d]:
             _set(first, doc_starts[d])
             _set(last, doc_starts[d + 1] - 1)
-    for d in range(len(doc_starts) - 1):
-        begin, end = doc_starts[d], doc_starts[d + 1]
-        m = 0
-        for i in range(begin, end):
+    preceding = np.empty(_NEAR, np.int32)
+    begin = end = d = m = 0
+    for low in range(0, n, _NEAR):
+        # The far reads go first, in a loop without branches, where the processor can overlap them; the comparisons
+        # then find their operands near.
+        size = min(_NEAR, n - low)
+        for k in range(size):
+            preceding[k] = symbols[max(phi[low + k] - 1, 0)]
+        for i in range(low, low + size):
+            while i == end:
+                begin, end, m = end, doc_starts[d + 1], 0
+                d += 1
             j = phi[i]
+            m = max(m - 1, 0)
             if j < 0:
-                m, turn = 0, True
+                m, phi[i] = 0, -1
+            elif i > begin and symbols[i - 1] == preceding[i - low] and not _get(first, j):
+                phi[i] = m  # no turn: one less than at i - 1, nothing to compare
             else:
                 # m carried over from i - 1 may already reach the end of j's document.
                 while i + m < end and not (m > 0 and _get(last, j + m - 1)) and symbols[i + m] == symbols[j + m]:
                     m += 1
-                turn = i == begin or symbols[i - 1] != symbols[j - 1] or _get(first, j)
-            phi[i] = -1 - m if turn else m
-            m = max(m - 1, 0)
+                phi[i] = -1 - m
 
 
 @njit(inline="always")
@@ -394,33 +377,25 @@ def _open_lcp(lcp, begin, end, cap, width, out, work):
 
 @njit(cache=True, nogil=True)
 def _measure(lcp, cap, min_count):
-    """Longest common prefix kept (how deep the stack can grow), and how many intervals have the count."""
+    """Bounds: how deep the stack can grow, and how many intervals there can be.
+
+    An interval's first row of smallest LCP is its alone, and the LCP differs from that of the row before.
+    """
     n = len(lcp)
     depth = 0
     for v in lcp:
         depth = max(depth, v)
-    depth = min(depth, cap)
-    length, begin = np.empty(depth + 2, np.int32), np.empty(depth + 2, np.int32)
-    length[0] = begin[0] = 0
-    top = rows = 0
+    rows = before = 0
     width = min(min_count - 1, _WIDTH)
     opened, work = np.empty(_CHUNK, np.int32), np.empty(_CHUNK + 2 * _WIDTH, np.int32)
     for low in range(0, n, _CHUNK):
-        high = min(low + _CHUNK, n)
-        _open_lcp(lcp, low, high, cap, width, opened, work)
-        for i in range(low, high):
-            v = opened[i - low]
-            b = i - 1
-            while length[top] > v:
-                b = begin[top]
-                rows += i - b >= min_count
-                top -= 1
-            if length[top] < v:
-                top += 1
-                length[top], begin[top] = v, b
-    for t in range(1, top + 1):
-        rows += n - begin[t] >= min_count
-    return depth, rows
+        size = min(_CHUNK, n - low)
+        _open_lcp(lcp, low, low + size, cap, width, opened, work)
+        rows += opened[0] != before
+        for k in range(1, size):
+            rows += opened[k] != opened[k - 1]
+        before = opened[size - 1]
+    return min(depth, cap), rows
 
 
 @njit(cache=True, nogil=True)
@@ -454,7 +429,7 @@ def _enumerate(
     for low in range(0, n, _CHUNK):
         high = min(low + _CHUNK, n)
         _open_lcp(lcp, low, high, cap, width, opened, work)
-        # The far reads go first, in a loop without branches, where the processor can overlap them.
+        # Far reads first, as in _permuted_lcp.
         for i in range(low, high):
             docs_here[i - low] = doc_of[sa[i]]
         if high == n:
@@ -508,17 +483,7 @@ def _enumerate(
                 q = seen_problem[d]
                 seen_problem[d] = i
                 s_again_problem[_holder(s_begin, top, q)] += q >= 0
-    return (
-        first[:m].copy(),
-        count[:m].copy(),
-        length[:m].copy(),
-        shortest[:m].copy(),
-        support[:m].copy(),
-        counts[:m].copy(),
-        problems[:m].copy(),
-        left[:m].copy(),
-        right[:m].copy(),
-    )
+    return m, (first, count, length, shortest, support, counts, problems, left, right)
 
 
 @njit(cache=True, nogil=True, inline="always")

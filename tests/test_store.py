@@ -1,0 +1,99 @@
+"""A Run: atomic writes, stage records, refusal, staleness, damage."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from dsl_probe.store import Run, find_runs, replacing
+from dsl_probe.types import UserError
+
+
+def test_opening_what_is_no_run_says_how_to_make_one(tmp_path):
+    with pytest.raises(UserError, match="dsl-probe import"):
+        Run(tmp_path)
+    (tmp_path / "letters.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        Run.create(tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "mine"
+
+
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
+    target = tmp_path / "a" / "table.parquet"
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with replacing(target) as temporary:
+        temporary.write_text("whole")
+    assert [p.name for p in target.parent.iterdir()] == ["table.parquet"]
+
+
+def test_stage_is_skipped_refused_or_forced(tmp_path):
+    run = Run.create(tmp_path / "r")
+    assert run.begin("mine", {"min": 1}, {"x": "h"})
+    run.write_table("motifs.parquet", pa.table({"a": [1]}))
+    run.finish("mine", ["motifs.parquet"], {"n": 1})
+    assert not run.begin("mine", {"min": 1}, {"x": "h"})
+    with pytest.raises(UserError, match=r"config min was 1, now 2.*--force"):
+        run.begin("mine", {"min": 2}, {"x": "h"})
+    with pytest.raises(UserError, match="input x was 'h', now 'other'"):
+        run.begin("mine", {"min": 1}, {"x": "other"})
+    assert run.begin("mine", {"min": 2}, {"x": "h"}, force=True)
+    assert not run.has("motifs.parquet") and run.stage("mine") is None
+
+
+def test_cut_off_stage_is_reported_and_resumed_and_leaves_no_temporary_file(tmp_path):
+    run = Run.create(tmp_path / "r")
+    run.begin("mine", {}, {})
+    (run.path / "motifs.parquet.123.tmp").write_text("half")
+    assert [(s.stage, s.state) for s in run.status()] == [("mine", "cut off")]
+    assert run.begin("mine", {}, {})
+    assert not list(run.path.glob("*.tmp"))
+
+
+def test_status_knows_stale_missing_and_changed_files(tmp_path):
+    run = Run.create(tmp_path / "r")
+    run.begin("import", {}, {"source:x": "1"})
+    run.write_table("rejected.parquet", pa.table({"a": [1]}))
+    run.finish("import", ["rejected.parquet"], {})
+    run.begin("mine", {}, run.outputs("import"))
+    run.write_table("motifs.parquet", pa.table({"a": [1]}))
+    run.finish("mine", ["motifs.parquet"], {})
+    assert [s.state for s in run.status(verify=True)] == ["done", "done"]
+    run.begin("import", {}, {"source:x": "2"}, force=True)
+    run.write_table("rejected.parquet", pa.table({"a": [2]}))
+    run.finish("import", ["rejected.parquet"], {})
+    assert [s.state for s in run.status()] == ["done", "stale"]
+    (run.path / "motifs.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    assert run.status(verify=True)[1].state == "damaged"
+    with pytest.raises(UserError, match="cannot be read"):
+        run.table("motifs")
+    (run.path / "motifs.parquet").unlink()
+    assert run.status()[1].state == "damaged"
+
+
+def test_broken_record_and_other_schema_are_named(tmp_path):
+    run = Run.create(tmp_path / "r")
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run.json cannot be read"):
+        Run(run.path)
+    (run.path / "run.json").write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(UserError, match="schema version 99"):
+        Run(run.path)
+
+
+def test_shard_rows_come_in_the_order_asked_for(tmp_path):
+    run = Run.create(tmp_path / "r")
+    for i in range(3):
+        run.write_shard("traces", i, pa.table({"n": list(range(i * 1500, (i + 1) * 1500))}))
+    assert run.shard_rows("traces", [4000, 2, 1499, 1500, 2])["n"].to_pylist() == [4000, 2, 1499, 1500, 2]
+    with pytest.raises(UserError, match="0 to 4499"):
+        run.shard_rows("traces", [4500])
+    assert find_runs(tmp_path) == [run.path] and find_runs(tmp_path / "none") == []
+
+
+def test_read_only_folder_gives_the_path_not_a_traceback(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"), replacing(tmp_path / "file" / "x") as temporary:
+        temporary.write_text("")
