@@ -22,7 +22,7 @@ _HOME = {
     "ImportConfig": "collect.importer",
     "import_traces": "collect.importer",
     "MineConfig": "mine.stage",
-    "mine": "mine.stage",
+    "mine_motifs": "mine.stage",
     "CompareConfig": "share.compare",
     "Comparison": "share.compare",
     "compare": "share.compare",
@@ -33,7 +33,7 @@ __all__ = list(_HOME)
 
 if TYPE_CHECKING:
     from dsl_probe.collect.importer import ImportConfig, import_traces
-    from dsl_probe.mine.stage import MineConfig, mine
+    from dsl_probe.mine.stage import MineConfig, mine_motifs
     from dsl_probe.share.compare import CompareConfig, Comparison, compare
     from dsl_probe.share.findings import Finding, findings
     from dsl_probe.store import Run

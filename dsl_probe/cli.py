@@ -133,7 +133,7 @@ def _mine(argv: list[str]) -> int:
     """Find the motifs of all traces, pooled, and count them by model and domain."""
     import tyro
 
-    from dsl_probe.mine.stage import MineConfig, mine
+    from dsl_probe.mine.stage import MineConfig, mine_motifs
     from dsl_probe.store import Run
 
     @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _mine(argv: list[str]) -> int:
         """One JSON object on stdout."""
 
     o = _parse(Options, "mine", argv, MineConfig)
-    result = mine(Run(o.run), o.config, workers=o.workers, force=o.force)
+    result = mine_motifs(Run(o.run), o.config, workers=o.workers, force=o.force)
     _print(o.json, asdict(result), [
         f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
         f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",

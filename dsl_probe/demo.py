@@ -37,14 +37,14 @@ def traces_folder() -> Path:
 def run_demo(out: Path) -> dict[str, Any]:
     """Import, mine and compare; what is done already is kept. Returns counts and findings, by comparison."""
     from dsl_probe.collect.importer import import_traces
-    from dsl_probe.mine.stage import mine
+    from dsl_probe.mine.stage import mine_motifs
     from dsl_probe.share.compare import CompareConfig, compare
     from dsl_probe.share.findings import findings
     from dsl_probe.store import Run
 
     run = Run.create(out)
     imported = import_traces(run, sorted(traces_folder().glob("*.parquet")))
-    mined = mine(run)
+    mined = mine_motifs(run)
     report: dict[str, Any] = {"import": asdict(imported), "mine": asdict(mined), "comparisons": {}}
     for model, name in TRAINED.items():
         print(f"demo: {name}", file=sys.stderr, flush=True)

@@ -1,11 +1,11 @@
 """Other tools' logs. The files under fixtures/formats were written by the tools' own writers, with made-up content:
 
-- inspect_sums.{eval,json}: Inspect AI 0.3.285 with a mock model (2 samples, 2 epochs; the .eval is compressed with zstd)
+- inspect_sums.{eval,json}: Inspect AI 0.3.285 with a mock model (2 samples, 2 epochs; the .eval is zstd-compressed)
 - lm_eval/: EvaluationTracker of lm-evaluation-harness 0.4.13, called with made-up samples
 - verl/: RayPPOTrainer._write_generations of verl 0.9.1
 
-TRL's table follows GRPOTrainer.log of TRL 1.16.0 (Parquet) and 0.24.0 (W&B table, where step is a string). OpenAI records
-follow the API's reference (batch output line, chat.completion) and vLLM's protocol (reasoning, token_ids, repetition).
+TRL's table follows GRPOTrainer.log of TRL 1.16.0 (Parquet) and 0.24.0 (W&B table, where step is a string). OpenAI
+records follow the API's reference (batch output line, chat.completion) and vLLM's protocol (reasoning, token_ids).
 """
 
 import json
@@ -49,7 +49,8 @@ def test_inspect(ending):
     assert first["text"] == "<think>\ntwo and two make four\n</think>\n\nThe answer is 4"
     assert first["prompt"] == "system: Be terse.\n\nuser: What is 2+2?"
     assert first["meta"]["prompt_messages"][0] == {"role": "system", "content": "Be terse."}
-    assert first["sampling"] == {"temperature": 0.7, "max_tokens": 64, "seed": 7}  # model, task and solver; no transport
+    # Of the model, the task and the solver; max_connections is how it travels.
+    assert first["sampling"] == {"temperature": 0.7, "max_tokens": 64, "seed": 7}
     assert (first["model"], first["domain"], first["problem_id"]) == ("mockllm/toy", "sums", "sums/q1")
     assert (first["sample"], first["seed"], first["finish"]) == (0, 7, "stop")
     assert (first["correct"], first["score"], first["reference"]) == (True, 1.0, "4")
@@ -281,7 +282,8 @@ def test_openai_pairs_and_vllm(tmp_path):
                "temperature": 0.6, "top_p": 0.95, "max_tokens": 8, "seed": 3, "logprobs": True}  # fmt: skip
     logprobs = {"content": [{"token": "token_id:17", "logprob": -1.0}, {"token": "token_id:4", "logprob": -0.25}]}
     vllm = completion(
-        choice(0, None, "length", message={"reasoning": "so it"}, logprobs=logprobs, token_ids=None), prompt_token_ids=[5]
+        choice(0, None, "length", message={"reasoning": "so it"}, logprobs=logprobs, token_ids=None),
+        prompt_token_ids=[5],
     )
     loop = completion(choice(0, "a a a", "repetition", token_ids=[1, 1, 1], stop_reason="repetition_detected"))
     chunk = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "It"}}]}

@@ -51,7 +51,7 @@ class MineResult:
     prompt_unknown: int
 
 
-def mine(run: Run, config: MineConfig = MineConfig(), *, workers: int | None = None, force: bool = False) -> MineResult:
+def mine_motifs(run: Run, config: MineConfig = MineConfig(), *, workers: int | None = None, force: bool = False) -> MineResult:
     """Find the closed motifs of length 1 and more in all traces of a run, pooled.
 
     A motif is closed if no longer sequence has all its occurrences. `count` is the number of leftmost, non-overlapping

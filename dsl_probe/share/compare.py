@@ -3,7 +3,7 @@
 import hashlib
 import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALPHA = 0.05
+# Estimate, low and high end of the 95 % interval.
+Interval = tuple[float, float, float]
 _CONTENT_KINDS = ("number", "data", "format")
 
 
@@ -73,8 +75,8 @@ class CompareResult:
     domains: dict[str, str]
     accuracy_a: float | None = None
     accuracy_b: float | None = None
-    accuracy_difference: tuple[float, float, float] | None = None
-    sharing_difference: tuple[float, float, float] | None = None
+    accuracy_difference: Interval | None = None
+    sharing_difference: Interval | None = None
 
 
 class Comparison:
@@ -151,12 +153,13 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
         except UserError:
             run.abandon(stage)
             raise
-        shared = pa.Table.from_pylist(_sharing_rows(corpus, config, result), schema=SHARING)
+        shared, difference = _sharing(corpus, config, result.sample)
         outputs = [
             run.write_table(f"comparisons/{id}/comparison.parquet", table),
-            run.write_table(f"comparisons/{id}/sharing.parquet", shared),
+            run.write_table(f"comparisons/{id}/sharing.parquet", pa.Table.from_pylist(shared, schema=SHARING)),
         ]
-        run.finish(stage, outputs, asdict(result.counts), seed=config.seed)
+        counts = replace(result.counts, sharing_difference=difference)
+        run.finish(stage, outputs, asdict(counts), seed=config.seed)
     return Comparison(run, id)
 
 
@@ -499,25 +502,46 @@ def _novelty(corpus: Corpus, sample: Sample, base: np.ndarray | None, chosen: np
     return [f"absent from {len(base)} base traces" if n == 0 else f"in base: {n}" for n in total]
 
 
-def _sharing_rows(corpus: Corpus, config: CompareConfig, compared: Compared) -> list[dict[str, Any]]:
-    """Sharing between domains for each group, on the same problems where the comparison is paired."""
-    matrices = unit_counts(corpus, compared.sample)
+def _sharing(corpus: Corpus, config: CompareConfig, sample: Sample) -> tuple[list[dict[str, Any]], Interval | None]:
+    """Sharing between domains for each group, and the difference A - B of its mean over the pairs of domains.
+
+    On the same problems for both groups where the comparison is paired: then a problem is deleted from both at once,
+    so that what is particular to it cancels.
+    """
+    names = list(np.unique(sample.item_domain))
+    by_domain = [
+        {d: matrix[sample.item_domain == d] for d in names} for matrix in unit_counts(corpus, sample)
+    ]
+    if not sample.paired:
+        by_domain = [{d: m[np.flatnonzero(m.sum(1))] for d, m in part.items()} for part in by_domain]
+    pairs = [
+        (first, second) for i, first in enumerate(names) for second in names[i + 1 :]
+        if all(min(part[first].shape[0], part[second].shape[0]) >= 2 for part in by_domain)
+    ]
     rows = []
-    for group, matrix in zip((config.a, config.b), matrices, strict=True):
-        of_domain = {d: matrix[compared.sample.item_domain == d] for d in np.unique(compared.sample.item_domain)}
-        of_domain = {d: m[np.flatnonzero(m.sum(1))] for d, m in of_domain.items()}
-        names = [d for d, m in of_domain.items() if m.shape[0] >= 2]
-        for i, first in enumerate(names):
-            for second in names[i + 1 :]:
-                _say(f"sharing {first} / {second}")
-                for row in vocab.sharing(of_domain[first], of_domain[second]):
-                    rows.append({"group": group, "domain_a": first, "domain_b": second, **asrow(row)})
-    return rows
+    for group, part in zip((config.a, config.b), by_domain, strict=True):
+        for first, second in pairs:
+            _say(f"sharing {first} / {second}")
+            for row in vocab.sharing(part[first], part[second]):
+                rows.append({"group": group, "domain_a": first, "domain_b": second, **row})
+    return rows, _sharing_difference(by_domain, pairs, sample.paired) if pairs else None
 
 
-def asrow(row: Any) -> dict[str, Any]:
-    """A row of `vocab.sharing` as a dict."""
-    return row if isinstance(row, dict) else asdict(row)
+def _sharing_difference(by_domain: list[dict[str, Any]], pairs: list[tuple[str, str]], paired: bool) -> Interval:
+    """Mean Morisita-Horn similarity over the pairs of domains, A - B, with its jackknife interval by problem."""
+    value = 0.0
+    shift: dict[tuple[Any, ...], np.ndarray] = {}
+    for g, (sign, part) in enumerate(zip((1, -1), by_domain, strict=True)):
+        for pair in pairs:
+            one = vocab.leave_one_out(part[pair[0]], part[pair[1]])["morisita_horn"]
+            value += sign * one.value / len(pairs)
+            for domain, deleted in zip(pair, one.deleted, strict=True):
+                # A problem belongs to one domain, and moves every pair that this domain is in.
+                key = (domain,) if paired else (g, domain)
+                moved = sign * (deleted - one.value) / len(pairs)
+                shift[key] = shift[key] + moved if key in shift else moved
+    estimate, low, high = vocab.jackknife(value, [value + d for d in shift.values()]).interval(corrected=True)
+    return estimate, low, high
 
 
 def unit_counts(corpus: Corpus, sample: Sample) -> list[sparse.csr_matrix]:

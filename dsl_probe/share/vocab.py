@@ -241,12 +241,12 @@ def leave_one_out(domain_a: Counts, domain_b: Counts, *, paired: bool = False) -
     a, b = _csr(domain_a), _csr(domain_b)
     _same_columns(a, b, rows=paired)
     x, y = _column_sums(a), _column_sums(b)
-    value = {name: float(v) for name, v in _finish(_sums(x, y).sum(1), _pairs(x, y).at(x.sum(), y.sum())).items()}
+    value = _whole(x, y)
     if paired:
         parts = [_delete(x, y, *_union(a, b))]
     else:
         parts = [_delete(x, y, a, None), _delete(x, y, None, b)]
-    return {name: jackknife(value[name], [p[name] for p in parts]) for name in MEASURES}
+    return {name: jackknife(float(value[name]), [p[name] for p in parts]) for name in MEASURES}
 
 
 def sharing(domain_a: Counts, domain_b: Counts, *, paired: bool = False, level: float = 0.95) -> list[Row]:
@@ -299,12 +299,13 @@ def sharing(domain_a: Counts, domain_b: Counts, *, paired: bool = False, level: 
 
 
 def _sums(x: Floats, y: Floats) -> Floats:
-    """Terms of the sums over types, [18, types]; the order is that of the unpacking in `_finish`."""
+    """Terms of the sums over types, [21, types]; the order is that of the unpacking in `_finish`."""
     seen_x, seen_y, x1, y1, x2, y2 = x > 0, y > 0, x == 1, y == 1, x == 2, y == 2
     both, two = seen_x & seen_y, x + y == 2
     return np.array(
         [
-            *(x1, x2, y1, y2),
+            *(x, y),
+            *(x1, y1, x2, y2),
             *(both * x, both * y, (y1 & seen_x) * x, (x1 & seen_y) * y),
             *(y1 & seen_x, y2 & seen_x, x1 & seen_y, x2 & seen_y),
             *(x * x, y * y, x * y),
@@ -357,5 +358,140 @@ def _pairs(x: Floats, y: Floats) -> _Pairs:
     return _Pairs(x[seen], y[seen], types[seen].astype(np.float64))
 
 
-def _finish(sums: Floats, mixture: Floats, n: Any = None, m: Any = None) -> dict[str, Any]:
-    raise NotImplementedError
+def _finish(sums: Floats, mixture: Floats) -> dict[str, Any]:
+    """The measures from the sums over types (of `_sums`) and the two of `_mixture`; arrays in, arrays out."""
+    n, m = sums[:2]
+    known = (n > 0) & (m > 0)
+    n, m = np.where(known, n, 1.0), np.where(known, m, 1.0)
+    x1, y1, x2, y2, common_x, common_y, x_rare, y_rare, b1, b2, a1, a2, xx, yy, xy, x_lack, y_lack, x_two, y_two = sums[
+        2:
+    ]
+
+    u = np.minimum((common_x + (m - 1) / m * b1 / (2 * np.maximum(b2, 1)) * x_rare) / n, 1)
+    v = np.minimum((common_y + (n - 1) / n * a1 / (2 * np.maximum(a2, 1)) * y_rare) / m, 1)
+    some = np.where(u + v > 0, 1.0, np.nan)  # no common type: 0, not 0/0
+    horn = xx / n**2 + yy / m**2
+
+    plug_in, mixture_lack = mixture
+    only_x, only_y = x1 - a1, y1 - b1
+    lack = mixture_lack + _unseen((only_x / n + only_y / m) / 2, (x_two / n + y_two / m) / 2, only_x + only_y)
+    lack = lack - (x_lack / n + _unseen(x1 / n, 2 * x2 / n, x1) + y_lack / m + _unseen(y1 / m, 2 * y2 / m, y1)) / 2
+    measures = {
+        "chao_jaccard": np.nan_to_num(u * v / ((u + v - u * v) * some)),
+        "chao_sorensen": np.nan_to_num(2 * u * v / ((u + v) * some)),
+        "morisita_horn": 2 * xy / (n * m) / np.where(horn > 0, horn, 1.0),
+        "jensen_shannon": plug_in / _LN2,
+        "jensen_shannon_corrected": (plug_in + lack) / _LN2,
+    }
+    return {name: np.where(known, value, np.nan) for name, value in measures.items()}
+
+
+def _unseen(once: Floats, twice: Floats, singles: Floats) -> Floats:
+    """U e^r E1(r), the entropy in nats beyond the first term: mass of types seen once, twice, number seen once."""
+    fallback = np.where(singles > 1, 2 / np.maximum(singles - 1, 1), np.inf)
+    r = np.where(twice > 0, twice / np.where(once > 0, once, 1.0), fallback)
+    near = np.minimum(r, 100.0)
+    far = np.maximum(r, 100.0)  # e^r overflows; four terms of the asymptotic series are exact to 1e-8 here
+    scaled = np.where(r < 100, np.exp(near) * exp1(near), (1 - (1 - (2 - 6 / far) / far) / far) / far)
+    return np.where((once > 0) & np.isfinite(r), once * scaled, 0.0)
+
+
+def _measure(a: Counts, b: Counts) -> dict[str, float]:
+    x, y = _totals(a), _totals(b)
+    if len(x) != len(y):
+        raise ValueError(f"both domains need the same types as columns; they have {len(x)} and {len(y)}")
+    return {name: float(v) for name, v in _whole(x, y).items()}
+
+
+def _whole(x: Floats, y: Floats) -> dict[str, Any]:
+    return _finish(_sums(x, y).sum(1), _pairs(x, y).at(x.sum(), y.sum()))
+
+
+def _delete(x: Floats, y: Floats, a: sp.csr_array | None, b: sp.csr_array | None) -> dict[str, Floats]:
+    """Every measure with row k of `a` taken from the totals x and row k of `b` from the totals y, for each k.
+
+    Where both are given they store the same cells.
+    """
+    pattern = a if a is not None else b
+    assert pattern is not None
+    rows = pattern.shape[0]
+    sums = np.repeat(_sums(x, y).sum(1)[:, None], rows, axis=1)
+    changes = np.zeros((2, rows))
+    for block in _row_blocks(pattern.indptr):
+        cells = slice(pattern.indptr[block.start], pattern.indptr[block.stop])
+        types = pattern.indices[cells]
+        owner = np.repeat(np.arange(block.stop - block.start), np.diff(pattern.indptr[block.start : block.stop + 1]))
+        old_x, old_y = x[types], y[types]
+        new_x = old_x - a.data[cells] if a is not None else old_x
+        new_y = old_y - b.data[cells] if b is not None else old_y
+
+        def by_row(terms: Floats, owner: Any = owner, block: slice = block) -> Floats:
+            return np.bincount(owner, terms, minlength=block.stop - block.start)
+
+        for total, term in zip(sums, _sums(new_x, new_y) - _sums(old_x, old_y), strict=True):
+            total[block] += by_row(term)
+        # The mixture's terms at the totals after the deletion, for the types of the row; emptied domains are NaN later.
+        n, m = np.maximum(sums[:2, block], 1)[:, owner]
+        after, before = _mixture(new_x, new_y, n, m), _mixture(old_x, old_y, n, m)
+        for part in range(2):
+            changes[part, block] = by_row(after[part] - before[part])
+    return _finish(sums, _pairs(x, y).at(*sums[:2]) + changes)
+
+
+def _row_blocks(indptr: NDArray[np.integer]) -> Iterator[slice]:
+    """Runs of rows that hold about 2^17 stored cells together, one row at least."""
+    start, last = 0, len(indptr) - 1
+    while start < last:
+        stop = int(np.searchsorted(indptr, indptr[start] + (_BLOCK >> 2), side="right")) - 1
+        stop = min(max(stop, start + 1), last)
+        yield slice(start, stop)
+        start = stop
+
+
+# ---------------------------------------------------------------- input
+
+
+def _csr(counts: Counts) -> sp.csr_array:
+    """[problems, types] as float64 CSR without stored zeros; the caller's matrix is not changed."""
+    matrix = counts if sp.issparse(counts) else np.atleast_2d(np.asarray(counts))
+    csr = sp.csr_array(matrix, dtype=np.float64, copy=True)
+    csr.sum_duplicates()
+    csr.eliminate_zeros()
+    bad = (csr.data < 0) | (csr.data != np.floor(csr.data))
+    if bad.any():
+        raise ValueError(
+            f"counts must be whole numbers, not negative; got {csr.data[bad][0]:g}: give counts, not rates"
+        )
+    return csr
+
+
+def _totals(counts: Counts) -> Floats:
+    """Counts by type, from a vector or a matrix [problems, types]."""
+    return _column_sums(_csr(counts))
+
+
+def _column_sums(csr: sp.csr_array) -> Floats:
+    return np.bincount(csr.indices, csr.data, minlength=csr.shape[1])
+
+
+def _same_columns(a: sp.csr_array, b: sp.csr_array, *, rows: bool) -> None:
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"both domains need the same types as columns; they have {a.shape[1]} and {b.shape[1]}")
+    if rows and a.shape[0] != b.shape[0]:
+        raise ValueError(f"paired problems need as many rows in both; they have {a.shape[0]} and {b.shape[0]}")
+
+
+def _union(a: sp.csr_array, b: sp.csr_array) -> tuple[sp.csr_array, sp.csr_array]:
+    """Both matrices with the stored cells of either, zeros included."""
+    ones = [sp.csr_array((np.ones(len(c.data)), c.indices, c.indptr), shape=c.shape) for c in (a, b)]
+    cells = (ones[0] + ones[1]).tocsr()
+    cells.sort_indices()
+    rows = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
+    key = rows * cells.shape[1] + cells.indices
+    out = []
+    for c in (a, b):
+        own = np.repeat(np.arange(c.shape[0]), np.diff(c.indptr)) * c.shape[1] + c.indices
+        data = np.zeros(len(key))
+        data[np.searchsorted(key, own)] = c.data
+        out.append(sp.csr_array((data, cells.indices, cells.indptr), shape=cells.shape))
+    return out[0], out[1]
