@@ -1,8 +1,8 @@
 """The command line: one subcommand a stage, made of that stage's config.
 
 stdout is the result (--json: exactly one object), stderr is progress and log. Exit codes: 0 done, 1 finished with
-rejected or damaged parts, 2 usage or bad input, 130 interrupted. Each command imports what it needs and no more, so that
-`status` answers at once.
+rejected or damaged parts, 2 usage or bad input, 130 interrupted. Each command imports what it needs and no more, so
+that `status` answers at once.
 """
 
 import json
@@ -41,10 +41,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _usage() -> str:
     lines = [f"  {name:8s} {(fn.__doc__ or '').splitlines()[0]}" for name, fn in COMMANDS.items()]
-    return "\n".join([
-        "usage: dsl-probe COMMAND ...      (dsl-probe COMMAND --help tells its options)", "",
-        "Does a reasoning model have a private language?", "", *lines,
-    ])
+    return "\n".join(
+        [
+            "usage: dsl-probe COMMAND ...      (dsl-probe COMMAND --help tells its options)",
+            "",
+            "Does a reasoning model have a private language?",
+            "",
+            *lines,
+        ]
+    )
 
 
 def _version() -> str:
@@ -53,7 +58,7 @@ def _version() -> str:
     return f"dsl-probe {__version__}"
 
 
-def _parse(options: type[T], name: str, argv: list[str], config: type | None = None) -> T:
+def _parse(options: Callable[..., T], name: str, argv: list[str], config: type | None = None) -> T:
     import tyro
 
     default: Any = None
@@ -62,8 +67,9 @@ def _parse(options: type[T], name: str, argv: list[str], config: type | None = N
         if at + 1 >= len(argv):
             raise UserError("--config needs the file of a stage, such as runs/x/stages/mine.json")
         argv, default = argv[:at] + argv[at + 2 :], _saved(config, Path(argv[at + 1]))
-    extra = {"default": options(config=default)} if default is not None else {}  # type: ignore[call-arg]
-    return tyro.cli(options, prog=f"dsl-probe {name}", args=argv, **extra)
+    parse: Any = tyro.cli
+    extra = {"default": options(config=default)} if default is not None else {}
+    return parse(options, prog=f"dsl-probe {name}", args=argv, **extra)
 
 
 def _saved(config: type, path: Path) -> Any:
@@ -106,11 +112,23 @@ def _import(argv: list[str]) -> int:
         raise UserError("--out is missing: dsl-probe import SOURCE... --out RUN")
     result = import_traces(Run.create(o.out), o.sources, o.config, force=o.force)
     reasons = [f"  {n:,} x {reason}" for reason, n in result.reasons.items()]
-    _print(o.json, asdict(result), [
-        f"{result.traces:,} traces of {result.models} models in {result.domains} domains -> {o.out}",
-        *([f"{result.duplicates:,} rows were repeated word for word and are counted once"] if result.duplicates else []),
-        *([f"{result.rejected:,} rows set aside in {o.out}/rejected.parquet:", *reasons] if result.rejected else []),
-    ])
+    _print(
+        o.json,
+        asdict(result),
+        [
+            f"{result.traces:,} traces of {result.models} models in {result.domains} domains -> {o.out}",
+            *(
+                [f"{result.duplicates:,} rows were repeated word for word and are counted once"]
+                if result.duplicates
+                else []
+            ),
+            *(
+                [f"{result.rejected:,} rows set aside in {o.out}/rejected.parquet:", *reasons]
+                if result.rejected
+                else []
+            ),
+        ],
+    )
     return 1 if result.rejected else 0
 
 
@@ -152,12 +170,19 @@ def _mine(argv: list[str]) -> int:
 
     o = _parse(Options, "mine", argv, MineConfig)
     result = mine_motifs(Run(o.run), o.config, workers=o.workers, force=o.force)
-    _print(o.json, asdict(result), [
-        f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
-        f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",
-        *([f"{result.prompt_unknown:,} traces have no prompt: whether they echo it is unknown"]
-          if result.prompt_unknown else []),
-    ])
+    _print(
+        o.json,
+        asdict(result),
+        [
+            f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
+            f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",
+            *(
+                [f"{result.prompt_unknown:,} traces have no prompt: whether they echo it is unknown"]
+                if result.prompt_unknown
+                else []
+            ),
+        ],
+    )
     return 0
 
 
@@ -186,7 +211,9 @@ def _compare(argv: list[str]) -> int:
         raise UserError("two groups are needed: dsl-probe compare RUN --a model=NAME --b model=NAME")
     done = compare(Run(o.run), o.config, force=o.force)
     found = findings(done)
-    _print(o.json, {"id": done.id, **asdict(done.result), "findings": [asdict(f) for f in found]}, [f.text for f in found])
+    _print(
+        o.json, {"id": done.id, **asdict(done.result), "findings": [asdict(f) for f in found]}, [f.text for f in found]
+    )
     return 0
 
 
@@ -210,7 +237,8 @@ def _status(argv: list[str]) -> int:
     o = _parse(Options, "status", argv)
     rows = Run(o.run).status(o.verify)
     lines = [
-        f"{r.stage}: {r.state}" + (f" ({r.detail})" if r.detail else "")
+        f"{r.stage}: {r.state}"
+        + (f" ({r.detail})" if r.detail else "")
         + "".join(f"  {k}={v}" for k, v in r.counts.items() if isinstance(v, int | str) and k != "id")
         for r in rows
     ]

@@ -30,7 +30,9 @@ def traces_folder() -> Path:
     """The shipped traces. They lie in the repository, not in the installed package."""
     folder = Path(__file__).resolve().parents[1] / "data" / "traces"
     if not folder.is_dir():
-        raise UserError(f"the demo needs the repository's data/traces (looked in {folder}); clone it and run make demo.")
+        raise UserError(
+            f"the demo needs the repository's data/traces (looked in {folder}); clone it and run make demo."
+        )
     return folder
 
 
@@ -56,7 +58,15 @@ def run_demo(out: Path) -> dict[str, Any]:
 
 def as_lines(report: dict[str, Any], out: Path) -> list[str]:
     """The report for a person, and how to open the rest."""
-    lines = [f"{report['import']['traces']:,} traces, {report['mine']['units']:,} units, {report['mine']['motifs']:,} motifs"]
+    lines = [
+        f"{report['import']['traces']:,} traces, {report['mine']['units']:,} units, {report['mine']['motifs']:,} motifs"
+    ]
     for name, part in report["comparisons"].items():
         lines += ["", f"{name}", *(f"  {text}" for text in part["findings"])]
-    return [*lines, "", f"Limits: {LIMITS}", "", f"Browse it: make app   (or: streamlit run app/main.py -- --run {out})"]
+    return [
+        *lines,
+        "",
+        f"Limits: {LIMITS}",
+        "",
+        f"Browse it: make app   (or: streamlit run app/main.py -- --run {out})",
+    ]

@@ -6,7 +6,7 @@ behind a few lines, submitit.
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -22,7 +22,7 @@ class Executor(Protocol):
 
 
 @contextmanager
-def local_executor(workers: int | None = None) -> Iterator[Executor | None]:
+def local_executor(workers: int | None = None) -> Generator[Executor | None]:
     """A pool of `workers` fresh processes (default: one a core); None, meaning this process, where one is enough.
 
     Processes are started afresh, not forked: a forked child of a process with running threads can hang.

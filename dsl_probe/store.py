@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -189,9 +189,7 @@ class Run:
         import pyarrow.parquet as pq
 
         with replacing(self.path / name) as temporary:
-            pq.write_table(
-                table, temporary, compression="zstd", row_group_size=row_group, write_page_checksum=True
-            )
+            pq.write_table(table, temporary, compression="zstd", row_group_size=row_group, write_page_checksum=True)
         return name
 
     def write_json(self, name: str, content: Any) -> str:
@@ -208,7 +206,7 @@ class Run:
         return (self.path / kind / f"{index:05d}.parquet").is_file()
 
     @contextmanager
-    def table_writer(self, name: str, schema: "pa.Schema") -> Iterator[Any]:
+    def table_writer(self, name: str, schema: "pa.Schema") -> Generator[Any]:
         """A Parquet writer for a table that does not fit in memory; the file appears when the block ends."""
         import pyarrow.parquet as pq
 
@@ -244,8 +242,9 @@ class Run:
                 path, columns=columns, filters=filters, read_dictionary=dictionary, page_checksum_verification=True
             )
         except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path} cannot be read: {error}. Find out what else is damaged: "
-                            f"dsl-probe status {self.path} --verify") from error
+            raise UserError(
+                f"{path} cannot be read: {error}. Find out what else is damaged: dsl-probe status {self.path} --verify"
+            ) from error
 
     def shards(self, kind: str) -> list[str]:
         """Table names of all shards of `traces` or `units`, in order."""
@@ -313,7 +312,7 @@ def find_runs(root: str | os.PathLike[str]) -> list[Path]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A temporary name that becomes `path` only when the block ends well and the bytes are on the disk."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

@@ -4,8 +4,8 @@ import json
 import random
 from pathlib import Path
 
-WORDS = "so the next step is to add both parts and then we check that it holds for each case of this sum".split()
-TOPIC = {"math": "number equation fraction divide".split(), "logic": "knight liar statement implies".split()}
+WORDS = "so the next step is to add both parts and then we check that it holds for each case of this sum".split()  # noqa: SIM905
+TOPIC = {"math": ["number", "equation", "fraction", "divide"], "logic": ["knight", "liar", "statement", "implies"]}
 
 
 def rows(problems: int = 30, samples: int = 2, seed: int = 0, private: str = "zorp") -> list[dict]:
@@ -22,11 +22,21 @@ def rows(problems: int = 30, samples: int = 2, seed: int = 0, private: str = "zo
                         for _ in range(2):
                             words.insert(rng.randrange(len(words)), private)
                     text = "<think> " + " ".join(words) + f" . </think> <answer> {rng.randint(0, 9)} </answer>"
-                    made.append({
-                        "trace_id": f"{domain}/{p}/{model}/{s}", "problem_id": f"{domain}/{p}", "domain": domain,
-                        "model": model, "regime": regime, "start_model": "model-a" if model == "model-b" else None,
-                        "sample": s, "prompt": prompt, "text": text, "correct": rng.random() < 0.5, "finish": "stop",
-                    })
+                    made.append(
+                        {
+                            "trace_id": f"{domain}/{p}/{model}/{s}",
+                            "problem_id": f"{domain}/{p}",
+                            "domain": domain,
+                            "model": model,
+                            "regime": regime,
+                            "start_model": "model-a" if model == "model-b" else None,
+                            "sample": s,
+                            "prompt": prompt,
+                            "text": text,
+                            "correct": rng.random() < 0.5,
+                            "finish": "stop",
+                        }
+                    )
     return made
 
 

@@ -36,13 +36,20 @@ def test_rejected_rows_give_exit_code_1_and_the_reason(tmp_path, capsys):
     assert "2 traces" in out and "1 rows set aside" in out and "not JSON" in out
 
 
-@pytest.mark.parametrize("argv, word", [
-    (["dance"], "no command"), (["mine", "/nowhere"], "is not a run"), (["status", "/nowhere"], "is not a run"),
-    (["import", "/nowhere.jsonl", "--out", "OUT"], "no such file"), (["import", "x.jsonl"], "--out is missing"),
-    (["import", "--out", "OUT"], "no source given"), (["compare", "RUN"], "two groups"),
-    (["compare", "RUN", "--a", "x", "--b", "model=model-a"], "column=value"),
-    (["mine", "RUN", "--config", "/nowhere"], "not the record of a stage"),
-])
+@pytest.mark.parametrize(
+    "argv, word",
+    [
+        (["dance"], "no command"),
+        (["mine", "/nowhere"], "is not a run"),
+        (["status", "/nowhere"], "is not a run"),
+        (["import", "/nowhere.jsonl", "--out", "OUT"], "no such file"),
+        (["import", "x.jsonl"], "--out is missing"),
+        (["import", "--out", "OUT"], "no source given"),
+        (["compare", "RUN"], "two groups"),
+        (["compare", "RUN", "--a", "x", "--b", "model=model-a"], "column=value"),
+        (["mine", "RUN", "--config", "/nowhere"], "not the record of a stage"),
+    ],
+)
 def test_bad_input_gives_exit_code_2_and_one_line(tiny_run, tmp_path, capsys, argv, word):
     argv = [str(tiny_run) if a == "RUN" else str(tmp_path / "new") if a == "OUT" else a for a in argv]
     assert main(argv) == 2

@@ -4,10 +4,11 @@ import random
 
 import numpy as np
 import pytest
-from corpus import rows, write_jsonl
+from corpus import WORDS, rows, write_jsonl
 
 import dsl_probe
-from dsl_probe.share.compare import CompareConfig, Corpus, choose_sample, compare, compare_rows, comparison_id, cuts
+from dsl_probe.share.compare import CompareConfig, compare, compare_rows, comparison_id
+from dsl_probe.share.corpus import Corpus, choose_sample, cuts
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
@@ -63,7 +64,9 @@ def test_random_splits_of_one_model_find_nothing(tiny_run):
         assert paired.counts.design == "paired"
         problem = np.random.default_rng(seed).permutation(corpus.problem.max() + 1) % 2 == 0
         half = problem[corpus.problem[mine]]
-        _, apart = compare_rows(corpus, CompareConfig("a", "b", permutations=199), mine[half], mine[~half], tests=("rate",))
+        _, apart = compare_rows(
+            corpus, CompareConfig("a", "b", permutations=199), mine[half], mine[~half], tests=("rate",)
+        )
         assert apart.counts.design == "unpaired"
         found += bool(paired.counts.discoveries_a + paired.counts.discoveries_b)
         found += bool(apart.counts.discoveries_a + apart.counts.discoveries_b)
@@ -91,15 +94,24 @@ def test_unshared_problems_make_it_unpaired_and_say_so(tmp_path):
 
 def test_without_problem_ids_the_test_is_unpaired(tmp_path):
     content = [{k: v for k, v in r.items() if k not in ("problem_id", "prompt")} for r in rows()]
-    assert compare(make(tmp_path, content), a="model=model-b", b="model=model-a", permutations=99).result.design == "unpaired"
+    assert (
+        compare(make(tmp_path, content), a="model=model-b", b="model=model-a", permutations=99).result.design
+        == "unpaired"
+    )
 
 
 def test_length_alone_is_no_discovery_at_equal_units(tmp_path):
     rng = random.Random(1)
-    words = "so the next step is to add both parts and then we check that it holds".split()
+    words = WORDS[:15]
     content = [
-        {"text": " ".join(rng.choices(words, k=40 if model == "short" else 160)), "model": model, "problem_id": f"p{i}",
-         "prompt": f"question {i}"} for i in range(60) for model in ("short", "long")
+        {
+            "text": " ".join(rng.choices(words, k=40 if model == "short" else 160)),
+            "model": model,
+            "problem_id": f"p{i}",
+            "prompt": f"question {i}",
+        }
+        for i in range(60)
+        for model in ("short", "long")
     ]
     done = compare(make(tmp_path, content), a="model=long", b="model=short", permutations=199)
     assert done.result.discoveries_a == done.result.discoveries_b == 0
@@ -149,12 +161,15 @@ def test_same_command_same_bytes_and_other_setting_is_refused(tiny_run):
         compare(run, CompareConfig("model=model-b", "model=model-a", permutations=199, name="again"))
 
 
-@pytest.mark.parametrize("options, word", [
-    ({"a": "model=model-c", "b": "model=model-a"}, "no trace has model=model-c"),
-    ({"a": "model=model-a", "b": "model=model-b", "permutations": 9}, "permutations is 9"),
-    ({"a": "model=model-a", "b": "model=model-b", "min_problems": 500}, "too few problems"),
-    ({"a": "model=model-a", "b": "model=model-b", "name": "../x"}, "letters, digits"),
-])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"a": "model=model-c", "b": "model=model-a"}, "no trace has model=model-c"),
+        ({"a": "model=model-a", "b": "model=model-b", "permutations": 9}, "permutations is 9"),
+        ({"a": "model=model-a", "b": "model=model-b", "min_problems": 500}, "too few problems"),
+        ({"a": "model=model-a", "b": "model=model-b", "name": "../x"}, "letters, digits"),
+    ],
+)
 def test_errors_name_the_fix_and_leave_nothing_behind(tiny_run, options, word):
     run = Run(tiny_run)
     before = sorted(p.name for p in (run.path / "stages").iterdir())
@@ -165,4 +180,6 @@ def test_errors_name_the_fix_and_leave_nothing_behind(tiny_run, options, word):
 
 def test_names_of_comparisons_are_readable_and_differ():
     first = comparison_id(CompareConfig("model=Org/Model A", "model=b"))
-    assert first.startswith("org-model-a-vs-b-") and first != comparison_id(CompareConfig("model=Org/Model.A", "model=b"))
+    assert first.startswith("org-model-a-vs-b-") and first != comparison_id(
+        CompareConfig("model=Org/Model.A", "model=b")
+    )

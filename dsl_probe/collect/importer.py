@@ -131,7 +131,10 @@ class _Intake:
             return None
         if earlier is not None:
             return self._reject(
-                space, line, f"trace_id {row['trace_id']!r} came before with other content", json.dumps(raw, default=str)
+                space,
+                line,
+                f"trace_id {row['trace_id']!r} came before with other content",
+                json.dumps(raw, default=str),
             )
         self.seen[row["trace_id"]] = content
         if row["sample"] is None:
@@ -150,8 +153,12 @@ class _Intake:
         # Values differ from row to row; the kind of fault is what stands before them.
         reasons = Counter(re.split(r"[:'\"]|\d", r["reason"])[0].strip() for r in self.rejected)
         return ImportResult(
-            len(self.seen), self.duplicates, len(self.rejected), dict(reasons.most_common()),
-            len(self.models), len(self.domains),
+            len(self.seen),
+            self.duplicates,
+            len(self.rejected),
+            dict(reasons.most_common()),
+            len(self.models),
+            len(self.domains),
         )
 
 

@@ -1,4 +1,4 @@
-"""Where traces come from: files and folders, as raw rows with their line numbers. One bad row never loses the others."""
+"""Where traces come from: files and folders, as raw rows with line numbers. A bad row never loses the others."""
 
 import gzip
 import hashlib
@@ -40,7 +40,7 @@ def files_of(source: Path, format: str | None = None) -> list[Path]:
 
 
 def read_rows(path: Path, format: str | None = None) -> Rows:
-    """Raw rows of one file: (line or row number from 1, a dict or a BadRow). Raises UserError if nothing can be read."""
+    """Raw rows of one file: (line or row number from 1, dict or BadRow). UserError if nothing can be read."""
     if format:
         try:
             yield from formats.rows(format, path)

@@ -54,12 +54,12 @@ def segment(texts: list[str], keep_case: bool = False) -> Segmented:
     """Split texts into units.
 
     kinds: word, number, data (four or more numbers with nothing but space and separators between), latex, cjk, punct
-    (a run of one mark), format (`<think>`, `\\boxed`, special tokens). A data block's vocabulary entry is the hash of its
-    numbers, so that equal blocks are equal units. White space is no unit.
+    (a run of one mark), format (`<think>`, `\\boxed`, special tokens). A data block's vocabulary entry is the hash of
+    its numbers, so that equal blocks are equal units. White space is no unit.
 
     >>> s = segment(["Wait, 1 2 3 4: the 12.5 == x"])
     >>> [s.texts[i] for i in s.ids]
-    ['wait', ',', '<DATA:13c3cc6e3da6>', ':', 'the', '12.5', '==', 'x']
+    ['wait', ',', '<DATA:3ed55896f60d>', ':', 'the', '12.5', '==', 'x']
     """
     found = _Found(keep_case)
     codes: list[int] = []
@@ -123,7 +123,11 @@ class _Found(dict):
         before = np.concatenate([[0], np.cumsum(keep)])
         bounds = before[np.searchsorted(head, ends)]
         return Segmented(
-            list(self.index), self.kinds, ids[keep], starts[keep].astype(np.int32), stops[keep].astype(np.int32),
+            list(self.index),
+            self.kinds,
+            ids[keep],
+            starts[keep].astype(np.int32),
+            stops[keep].astype(np.int32),
             bounds.astype(np.int64),
         )
 
@@ -143,7 +147,8 @@ def flag_units(
     """Flags uint8[n_units] of each text's units: ECHO, PREFIX, FORMAT or 0.
 
     An echo is a span of `echo_min` or more units that stands in the trace's own prompt, or a block of data that does.
-    `units` and `prompts` share one vocabulary; asked: int[n_texts], which prompt each text answers. `prefixes`: length in characters of the opening that was forced.
+    `units` and `prompts` share one vocabulary; asked: int[n_texts], which prompt each text answers; prefixes: length
+    in characters of the opening that was forced.
     Spans are compared by a 64-bit hash. What this does not show: an echo that is shorter, reworded or of another text.
     """
     is_data = np.array([k == "data" for k in units.kinds], bool)
@@ -189,6 +194,7 @@ def split(units: Segmented, n: int) -> tuple[Segmented, Segmented]:
     cut = units.bounds[n]
     parts = ((slice(None, cut), units.bounds[: n + 1]), (slice(cut, None), units.bounds[n:] - cut))
     first, rest = (
-        Segmented(units.texts, units.kinds, units.ids[s], units.starts[s], units.stops[s], bounds) for s, bounds in parts
+        Segmented(units.texts, units.kinds, units.ids[s], units.starts[s], units.stops[s], bounds)
+        for s, bounds in parts
     )
     return first, rest

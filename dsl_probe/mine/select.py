@@ -42,7 +42,9 @@ def cell_counts(
 
     row, doc: of each occurrence, sorted by (row, doc). doc_cell, doc_problem: int32[n_docs], codes from 0.
     """
-    pair, doc_pair = np.unique(doc_cell.astype(np.int64) * (doc_problem.max(initial=0) + 1) + doc_problem, return_inverse=True)
+    pair, doc_pair = np.unique(
+        doc_cell.astype(np.int64) * (doc_problem.max(initial=0) + 1) + doc_problem, return_inverse=True
+    )
     args = (row, doc, doc_cell, doc_pair.astype(np.int32), doc_problem)
     sizes = (n_rows, n_cells, len(pair), int(doc_problem.max(initial=0)) + 1)
     empty = np.zeros((5, 0), np.int64)

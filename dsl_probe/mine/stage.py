@@ -51,7 +51,9 @@ class MineResult:
     prompt_unknown: int
 
 
-def mine_motifs(run: Run, config: MineConfig = MineConfig(), *, workers: int | None = None, force: bool = False) -> MineResult:
+def mine_motifs(
+    run: Run, config: MineConfig = MineConfig(), *, workers: int | None = None, force: bool = False
+) -> MineResult:
     """Find the closed motifs of length 1 and more in all traces of a run, pooled.
 
     A motif is closed if no longer sequence has all its occurrences. `count` is the number of leftmost, non-overlapping
@@ -76,8 +78,12 @@ def mine_motifs(run: Run, config: MineConfig = MineConfig(), *, workers: int | N
     _say(f"{len(corpus.symbols):,} units in {len(corpus.bounds) - 1:,} traces; indexing")
     index = repeats.build_index(corpus.symbols, corpus.bounds)
     found = repeats.find_repeats(
-        index, doc_problem=corpus.problem, min_count=config.min_traces, min_support=config.min_traces,
-        min_problems=config.min_problems, max_length=config.max_length,
+        index,
+        doc_problem=corpus.problem,
+        min_count=config.min_traces,
+        min_support=config.min_traces,
+        min_problems=config.min_problems,
+        max_length=config.max_length,
     )
     rows = np.flatnonzero(found.closed)
     _say(f"{len(rows):,} closed repeats; finding their occurrences")
@@ -152,8 +158,14 @@ def _read_units(run: Run, config: MineConfig, workers: int | None) -> _Corpus:
     ids, flags, lengths, files, unknown = [], [], [], [], 0
     # Starting processes costs a second or two each, more than one shard does.
     with local_executor(1 if len(jobs) == 1 else workers) as executor:
-        done = tqdm(map_shards(_segment_shard, jobs, executor), total=len(jobs), desc="segment", unit=" shards", delay=1,
-                    leave=False)
+        done = tqdm(
+            map_shards(_segment_shard, jobs, executor),
+            total=len(jobs),
+            desc="segment",
+            unit=" shards",
+            delay=1,
+            leave=False,
+        )
         for i, part in enumerate(done):
             units: seg.Segmented = part["units"]
             used = np.zeros(len(units.texts), bool)
@@ -177,7 +189,10 @@ def _read_units(run: Run, config: MineConfig, workers: int | None) -> _Corpus:
     form_code = {form: i for i, form in enumerate(dict.fromkeys(forms))}
     to_form = np.array([form_code[f] for f in forms], np.int32)
     vocabulary = {
-        "id": np.arange(len(texts), dtype=np.int32), "text": texts, "kind": kinds, "slot": forms,
+        "id": np.arange(len(texts), dtype=np.int32),
+        "text": texts,
+        "kind": kinds,
+        "slot": forms,
         "count": np.bincount(flat, minlength=len(texts)),
     }
     files.append(run.write_table("vocabulary.parquet", pa.table(vocabulary, schema=VOCABULARY)))
@@ -186,9 +201,16 @@ def _read_units(run: Run, config: MineConfig, workers: int | None) -> _Corpus:
     cells = sorted(set(keys))
     cell_code = {c: i for i, c in enumerate(cells)}
     return _Corpus(
-        symbols=to_form[flat] if len(flat) else flat, flags=np.concatenate(flags), bounds=bounds,
-        problem=problem_codes(traces), cell=np.array([cell_code[k] for k in keys], np.int32), cells=cells,
-        forms=list(form_code), texts=texts, prompt_unknown=unknown, files=files,
+        symbols=to_form[flat] if len(flat) else flat,
+        flags=np.concatenate(flags),
+        bounds=bounds,
+        problem=problem_codes(traces),
+        cell=np.array([cell_code[k] for k in keys], np.int32),
+        cells=cells,
+        forms=list(form_code),
+        texts=texts,
+        prompt_unknown=unknown,
+        files=files,
     )
 
 
@@ -229,14 +251,28 @@ def _write_motifs(run: Run, config: MineConfig, corpus: _Corpus, index, found, r
     names = {r: motif_id(config.units, p) for r, p in patterns.items()}
     order = sorted(patterns, key=names.__getitem__)
     total = np.bincount(row, minlength=len(rows))
-    outputs.append(run.write_table("motifs.parquet", pa.Table.from_pylist([
-        {
-            "motif_id": names[r], "text": " ".join(patterns[r]), "pattern": patterns[r], "length": len(patterns[r]),
-            "count": cells.pooled_count[r], "support": cells.pooled_support[r], "problems": cells.pooled_problems[r],
-            "echo_share": 1 - cells.pooled_count[r] / total[r], "format": any(u in formats for u in patterns[r]),
-        }
-        for r in order
-    ], schema=MOTIFS)))
+    outputs.append(
+        run.write_table(
+            "motifs.parquet",
+            pa.Table.from_pylist(
+                [
+                    {
+                        "motif_id": names[r],
+                        "text": " ".join(patterns[r]),
+                        "pattern": patterns[r],
+                        "length": len(patterns[r]),
+                        "count": cells.pooled_count[r],
+                        "support": cells.pooled_support[r],
+                        "problems": cells.pooled_problems[r],
+                        "echo_share": 1 - cells.pooled_count[r] / total[r],
+                        "format": any(u in formats for u in patterns[r]),
+                    }
+                    for r in order
+                ],
+                schema=MOTIFS,
+            ),
+        )
+    )
 
     rank = np.full(len(rows), -1, np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
@@ -248,10 +284,20 @@ def _write_motifs(run: Run, config: MineConfig, corpus: _Corpus, index, found, r
         for block in _blocks(order, bounds):
             take = np.concatenate([np.arange(bounds[r], bounds[r + 1]) for r in block])
             motif = pa.DictionaryArray.from_arrays(pa.array(rank[row[take]]), ids).cast(pa.string())
-            writer.write_table(pa.table(
-                [motif, pa.nulls(len(take), pa.string()), doc[take].astype(np.int32), start[take].astype(np.int32),
-                 (start[take] + length[row[take]]).astype(np.int32), echo[take]], schema=OCCURRENCES,
-            ), row_group_size=1 << 16)
+            writer.write_table(
+                pa.table(
+                    [
+                        motif,
+                        pa.nulls(len(take), pa.string()),
+                        doc[take].astype(np.int32),
+                        start[take].astype(np.int32),
+                        (start[take] + length[row[take]]).astype(np.int32),
+                        echo[take],
+                    ],
+                    schema=OCCURRENCES,
+                ),
+                row_group_size=1 << 16,
+            )
             n += len(take)
     outputs.append("occurrences.parquet")
     return len(order), n
@@ -278,8 +324,15 @@ def _counts_table(corpus: _Corpus, cells, rank: np.ndarray, ids: pa.Array) -> pa
     cell = cells.cell[keep]
     names, domains = (pa.array([c[i] for c in corpus.cells], pa.string()) for i in (0, 1))
     return pa.table(
-        [ids.take(pa.array(rank[cells.row[keep]])), names.take(pa.array(cell)), domains.take(pa.array(cell)),
-         cells.count[keep], cells.support[keep], cells.problems[keep], units[cell].astype(np.int64)],
+        [
+            ids.take(pa.array(rank[cells.row[keep]])),
+            names.take(pa.array(cell)),
+            domains.take(pa.array(cell)),
+            cells.count[keep],
+            cells.support[keep],
+            cells.problems[keep],
+            units[cell].astype(np.int64),
+        ],
         schema=COUNTS,
     )
 

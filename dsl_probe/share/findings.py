@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsl_probe.share.compare import ALPHA, Comparison
+from dsl_probe.share.compare import Comparison
+from dsl_probe.share.contrast import ALPHA
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ def representatives(texts: list[str], top: int) -> list[str]:
 
 def _scope(c: Comparison) -> Finding:
     r = c.result
-    left = f" ({r.left_out_a:,} and {r.left_out_b:,} traces without a counterpart, or too short, left out)" if r.left_out_a + r.left_out_b else ""
+    left = (
+        f" ({r.left_out_a:,} and {r.left_out_b:,} traces without a counterpart, or too short, left out)"
+        if r.left_out_a + r.left_out_b
+        else ""
+    )
     how = (
         f"{r.problems:,} problems that both answered, {r.traces_a:,} traces each{left}"
         if r.design == "paired"
@@ -62,28 +67,34 @@ def _scope(c: Comparison) -> Finding:
     return Finding(
         f"{short(c.config.a)} (A) against {short(c.config.b)} (B): {how}. "
         f"A writes {longer:.2f} times as many units a trace, echoes of the prompt apart.",
-        f"stages/compare.{c.id}.json", "scope",
+        f"stages/compare.{c.id}.json",
+        "scope",
     )
 
 
 def _accuracy(c: Comparison) -> Finding | None:
     r = c.result
-    if r.accuracy_a is None or r.accuracy_b is None:
+    if r.accuracy_a is None or r.accuracy_b is None or r.accuracy_difference is None:
         return None
     return Finding(
-        f"Accuracy {r.accuracy_a:.3f} against {r.accuracy_b:.3f}, difference {_interval(r.accuracy_difference)} by problem.",
-        f"stages/compare.{c.id}.json", "accuracy",
+        f"Accuracy {r.accuracy_a:.3f} against {r.accuracy_b:.3f}, "
+        f"difference {_interval(r.accuracy_difference)} by problem.",
+        f"stages/compare.{c.id}.json",
+        "accuracy",
     )
 
 
 def _motifs(c: Comparison, top: int) -> list[Finding]:
     r, where = c.result, f"comparisons/{c.id}/comparison.parquet"
-    made = [Finding(
-        f"At equal units {r.discoveries_a} motifs are over-represented in A and {r.discoveries_b} in B, of "
-        f"{r.motifs_tested:,} tested (family-wise p <= {ALPHA:.2f}; raw: {r.discoveries_raw}). Many overlap one another. "
-        f"Whether they are emergent is undecided: effects not run.",
-        where, "motifs",
-    )]
+    made = [
+        Finding(
+            f"At equal units {r.discoveries_a} motifs are over-represented in A and {r.discoveries_b} in B, of "
+            f"{r.motifs_tested:,} tested (family-wise p <= {ALPHA:.2f}; raw: {r.discoveries_raw}). Many overlap one "
+            f"another. Whether they are emergent is undecided: effects not run.",
+            where,
+            "motifs",
+        )
+    ]
     domains = [d for d, design in r.domains.items() if d != "all" and not design.startswith("not")]
     for domain in ["all", *(domains if len(domains) > 1 else [])]:
         found = c.discoveries(domain)
@@ -96,7 +107,9 @@ def _motifs(c: Comparison, top: int) -> list[Finding]:
                 names = representatives(part.text.tolist(), top)
                 listed = "; ".join(_listed(part[part.text == n].iloc[0], side) for n in names)
                 sides.append(f"{len(part)} in {side}: {listed}")
-        made.append(Finding(f"[{domain}] " + (". ".join(sides) if sides else "no difference found") + ".", where, "motifs"))
+        made.append(
+            Finding(f"[{domain}] " + (". ".join(sides) if sides else "no difference found") + ".", where, "motifs")
+        )
     return made
 
 
@@ -122,10 +135,14 @@ def _sharing(c: Comparison) -> list[Finding]:
         tail = f"; difference {_interval(difference)} by problem"
         tail += "" if difference[1] > 0 or difference[2] < 0 else " (not told from zero)"
     pairs = len(t[t.group == c.config.a])
-    return [Finding(
-        f"Mean Morisita-Horn similarity of the word counts of {pairs} pair{'s' * (pairs != 1)} of domains: "
-        f"{', '.join(made)}{tail}.", f"comparisons/{c.id}/sharing.parquet", "sharing",
-    )]
+    return [
+        Finding(
+            f"Mean Morisita-Horn similarity of the word counts of {pairs} pair{'s' * (pairs != 1)} of domains: "
+            f"{', '.join(made)}{tail}.",
+            f"comparisons/{c.id}/sharing.parquet",
+            "sharing",
+        )
+    ]
 
 
 def _interval(three: tuple[float, float, float]) -> str:

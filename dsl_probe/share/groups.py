@@ -42,7 +42,9 @@ def select_rows(traces: pa.Table, group: str) -> np.ndarray:
         if not here.any():
             known = pc.unique(text).to_pylist()
             near = difflib.get_close_matches(value, known, n=5, cutoff=0.3) or sorted(known)[:8]
-            raise UserError(f"no trace has {column}={value}; among the {len(known)} values there are: {'; '.join(near)}")
+            raise UserError(
+                f"no trace has {column}={value}; among the {len(known)} values there are: {'; '.join(near)}"
+            )
         mask &= here
     if not mask.any():
         raise UserError(f"group {group!r} is empty: every condition holds for some trace, but never all at once.")

@@ -18,7 +18,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class TestResult:
-    """z: studentised statistic. p: two-sided permutation p. p_adj: step-down max-T (family-wise) p. float64[n_motifs]."""
+    """z: studentised statistic; p: two-sided permutation p; p_adj: step-down max-T p. float64[n_motifs] each."""
 
     z: np.ndarray
     p: np.ndarray
@@ -140,9 +140,9 @@ def _count_larger(permuted, z, block, running, larger, larger_max):
 
 
 def stable_share(differences: sparse.csc_matrix, resamples: int, seed: int) -> np.ndarray:
-    """Share of problem bootstraps in which |z| >= 1.96 (unadjusted p <= .05) with the sign of the whole. float64[motifs].
+    """Share of problem bootstraps in which |z| >= 1.96 (unadjusted p <= .05) with the sign of the whole.
 
-    differences: as in `paired_test`. Poisson-free multinomial resampling of the problems.
+    differences: [problems, motifs], as in `paired_test`. Returns float64[motifs] in 0..1.
     """
     n = differences.shape[0]
     times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64)

@@ -1,6 +1,6 @@
 """Import of 100,000 traces of 4 kB: seconds and peak memory, in one fresh process.
 
-    python experiments/bench/importing.py [--traces 100000] [--out experiments/bench/IMPORT.md]
+python experiments/bench/importing.py [--traces 100000] [--out experiments/bench/IMPORT.md]
 """
 
 import argparse
@@ -24,8 +24,15 @@ def write(path: Path, traces: int) -> float:
     with open(path, "w") as file:
         for i in range(traces):
             text = " ".join(rng.choices(WORDS, k=700))[:4_000]
-            row = {"trace_id": i, "problem_id": f"p{i // 8}", "model": f"m{i % 4}", "domain": f"d{i % 5}",
-                   "prompt": f"question {i // 8}", "text": text, "correct": i % 2 == 0}
+            row = {
+                "trace_id": i,
+                "problem_id": f"p{i // 8}",
+                "model": f"m{i % 4}",
+                "domain": f"d{i % 5}",
+                "prompt": f"question {i // 8}",
+                "text": text,
+                "correct": i % 2 == 0,
+            }
             file.write(json.dumps(row) + "\n")
     return path.stat().st_size / 1e6
 
@@ -42,7 +49,10 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "dsl_probe", "import", str(source), "--out", f"{folder}/run"], check=True)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    cpu = next(
+        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")),
+        "?",
+    )
     text = (
         "# Import\n\n`make bench` writes this file. Made-up traces of 4 kB in one JSONL file, one fresh process.\n\n"
         f"| traces | MB | wall s | peak MiB |\n|---|---|---|---|\n"

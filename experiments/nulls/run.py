@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from dsl_probe.share.compare import ALPHA, CompareConfig, Corpus, compare_rows
+from dsl_probe.share.compare import CompareConfig, compare_rows
+from dsl_probe.share.contrast import ALPHA
+from dsl_probe.share.corpus import Corpus
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
@@ -52,7 +54,7 @@ def main() -> None:
     corpus = Corpus.load(Run(options.run), ["model"])
     model = np.array(corpus.traces["model"].to_pylist(), object)
     lines = [
-        "| model | split | splits | splits with any discovery, headline | 97.5 % bound for .05 | families with any discovery |",
+        "| model | split | splits | with any discovery, headline | 97.5 % bound for .05 | families with any discovery |",
         "|---|---|---|---|---|---|",
     ]
     bad = False
@@ -80,7 +82,9 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if options.out:
-        options.out.write_text("# Pairs with no difference: result\n\n`experiments/nulls/run.sh` writes this file.\n\n" + text)
+        options.out.write_text(
+            "# Pairs with no difference: result\n\n`experiments/nulls/run.sh` writes this file.\n\n" + text
+        )
     sys.exit(int(bad))
 
 

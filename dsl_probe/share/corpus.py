@@ -1,0 +1,201 @@
+"""What comparisons read: traces, counted units, occurrences; and which traces of two groups are set side by side."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from dsl_probe.mine.stage import problem_codes
+from dsl_probe.store import Run
+
+_CONTENT_KINDS = ("number", "data", "format")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What every comparison of a run reads: traces, counted units, occurrences outside echoes.
+
+    counted: int32[units + 1], cumulative number of counted units (no echo, prefix or format). Occurrences are sorted by
+    motif; motif m is row m of the motifs table.
+    """
+
+    run: Run
+    traces: pa.Table
+    problem: np.ndarray
+    bounds: np.ndarray
+    counted: np.ndarray
+    motif: np.ndarray
+    trace: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    motifs: pa.Table
+
+    @classmethod
+    def load(cls, run: Run, columns: list[str]) -> "Corpus":
+        names = sorted({"problem_id", "domain", "sample", "finish", "correct", "start_model", "model", *columns})
+        traces = run.all_shards("traces", names)
+        flags, lengths = [], []
+        for shard in run.each_shard("units", ["flags"]):
+            lists = shard["flags"].combine_chunks()
+            flags.append(lists.flatten().to_numpy())
+            lengths.append(np.diff(lists.offsets.to_numpy()))
+        flat = np.concatenate(flags)
+        counted = np.zeros(len(flat) + 1, np.int32)
+        np.cumsum(flat == 0, out=counted[1:])
+        motifs = run.table("motifs", ["motif_id", "text", "length", "format"])
+        found = run.table("occurrences", ["motif_id", "trace_row", "start", "stop", "echo"], dictionary=["motif_id"])
+        codes = found["motif_id"].unify_dictionaries().combine_chunks()
+        ids = motifs["motif_id"].to_pylist()
+        rank = {name: i for i, name in enumerate(ids)}
+        to_row = np.array([rank[name] for name in codes.dictionary.to_pylist()], np.int32)
+        own = ~found["echo"].to_numpy()
+        motif = to_row[codes.indices.to_numpy()][own] if len(to_row) else np.zeros(0, np.int32)
+        return cls(
+            run,
+            traces,
+            problem_codes(traces),
+            np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
+            counted,
+            motif,
+            *(found[n].to_numpy()[own] for n in ("trace_row", "start", "stop")),
+            motifs,
+        )
+
+    @cached_property
+    def domains(self) -> np.ndarray:
+        return np.array(self.traces["domain"].to_pylist(), object)
+
+    @cached_property
+    def units(self) -> np.ndarray:
+        """Counted units of each trace, int32[n_traces]."""
+        return self.counted[self.bounds[1:]] - self.counted[self.bounds[:-1]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The traces that are tested: rows, group (0 = A, 1 = B), item (problem) of each, and per item its domain."""
+
+    rows: np.ndarray
+    group: np.ndarray
+    item: np.ndarray
+    item_domain: np.ndarray
+    paired: bool
+
+
+def choose_sample(
+    corpus: Corpus, rows_a: np.ndarray, rows_b: np.ndarray, min_problems: int, min_units: int = 0
+) -> Sample:
+    """Pair the groups by problem where at least `min_problems` are shared, else keep whole problems apart.
+
+    Paired: the first min(n_a, n_b) samples of each shared problem. Unpaired: problems that both groups hold are left
+    out, since they can belong to neither. Problems in which a group wrote fewer than `min_units` are left out; the rule
+    does not look at which group it is.
+    """
+    rows = np.concatenate([rows_a, rows_b])
+    group = np.repeat([0, 1], [len(rows_a), len(rows_b)])
+    names = corpus.domains[rows]
+    domain_names, domain = np.unique(names, return_inverse=True)
+    key = corpus.problem[rows].astype(np.int64) * len(domain_names) + domain
+    keys, item = np.unique(key, return_inverse=True)
+    order = np.lexsort((rows, np.array(corpus.traces["sample"].take(pa.array(rows)).to_pylist()), group, item))
+    rows, group, item = rows[order], group[order], item[order]
+    n = np.zeros((2, len(keys)), np.int64)
+    np.add.at(n, (group, item), 1)
+    both = n.min(0)
+    paired = int((both > 0).sum()) >= min_problems
+    if paired:
+        block = item * 2 + group
+        first = np.searchsorted(block, block)
+        keep = np.arange(len(rows)) - first < both[item]
+    else:
+        keep = both[item] == 0
+    rows, group, item = rows[keep], group[keep], item[keep]
+    wrote = np.zeros((2, len(keys)), np.int64)
+    np.add.at(wrote, (group, item), corpus.units[rows])
+    enough = (wrote.min(0) if paired else wrote.max(0))[item] >= min_units
+    rows, group, item = rows[enough], group[enough], item[enough]
+    used, item = np.unique(item, return_inverse=True)
+    return Sample(rows, group, item, domain_names[keys[used] % max(len(domain_names), 1)], paired)
+
+
+def restrict(sample: Sample, domain: str) -> Sample:
+    """The part of a sample that lies in one domain."""
+    inside = sample.item_domain == domain
+    keep = inside[sample.item]
+    code = np.cumsum(inside) - 1
+    return Sample(
+        sample.rows[keep], sample.group[keep], code[sample.item[keep]], sample.item_domain[inside], sample.paired
+    )
+
+
+def cuts(sample: Sample, units: np.ndarray) -> np.ndarray:
+    """Counted units to keep of each trace of the sample so that the groups have equal amounts of text. int64[traces].
+
+    Paired: within a problem the group with more units is cut, each of its traces by the same share, to the total of the
+    other. Unpaired: to the median length of the domain's traces, both groups pooled. Neither rule looks at which group
+    is which, so that the permutations stay exact.
+    """
+    own = units[sample.rows].astype(np.int64)
+    if sample.paired:
+        total = np.zeros((2, len(sample.item_domain)), np.int64)
+        np.add.at(total, (sample.group, sample.item), own)
+        share = total.min(0)[sample.item] / np.maximum(total[sample.group, sample.item], 1)
+        return np.floor(own * share + 1e-9).astype(np.int64)
+    limit = np.empty(len(own), np.int64)
+    for domain in np.unique(sample.item_domain):
+        here = sample.item_domain[sample.item] == domain
+        limit[here] = int(np.median(own[here]))
+    return np.minimum(own, limit)
+
+
+def trace_counts(corpus: Corpus, rows: np.ndarray, keep_units: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Occurrences within the kept units: (position in `rows`, motif, count), one row each that is not zero.
+
+    A trace that stands in both groups gives two positions.
+    """
+    entries, motifs, counts = [], [], []
+    # The first and any second position of a trace; a third cannot be, there are two groups.
+    order = np.argsort(rows, kind="stable")
+    second = np.zeros(len(rows), bool)
+    second[order[1:]] = rows[order[1:]] == rows[order[:-1]]
+    for which in (~second, second):
+        if not which.any():
+            continue
+        place = np.full(corpus.traces.num_rows, -1, np.int64)
+        place[rows[which]] = np.flatnonzero(which)
+        here = np.flatnonzero(place[corpus.trace] >= 0)
+        at = place[corpus.trace[here]]
+        base = corpus.bounds[corpus.trace[here]]
+        read = corpus.counted[base + corpus.stop[here]] - corpus.counted[base]
+        kept = read <= keep_units[at]
+        pair, n = np.unique(corpus.motif[here][kept].astype(np.int64) * len(rows) + at[kept], return_counts=True)
+        entries.append(pair % len(rows))
+        motifs.append(pair // len(rows))
+        counts.append(n)
+    return np.concatenate(entries), np.concatenate(motifs), np.concatenate(counts)
+
+
+def unit_counts(corpus: Corpus, sample: Sample) -> list[sparse.csr_matrix]:
+    """Counts [problems, word types] of each group's counted units; numbers, data and format tags are no vocabulary."""
+    vocabulary = corpus.run.table("vocabulary", ["kind"])
+    usable = ~np.isin(np.array(vocabulary["kind"].to_pylist(), object), _CONTENT_KINDS)
+    ids = np.concatenate(
+        [s["ids"].combine_chunks().flatten().to_numpy() for s in corpus.run.each_shard("units", ["ids"])]
+    )
+    own = (np.diff(corpus.counted) > 0) & usable[ids]
+    matrices = []
+    for g in (0, 1):
+        rows, items = sample.rows[sample.group == g], sample.item[sample.group == g]
+        lengths = corpus.bounds[rows + 1] - corpus.bounds[rows]
+        offsets = np.repeat(corpus.bounds[rows] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        position = np.arange(lengths.sum()) + offsets
+        item = np.repeat(items, lengths)
+        keep = own[position]
+        matrices.append(
+            sparse.csr_matrix(
+                (np.ones(int(keep.sum())), (item[keep], ids[position[keep]])), (len(sample.item_domain), len(usable))
+            )
+        )
+    return matrices

@@ -1,0 +1,56 @@
+"""How far the domains of each group share one vocabulary of words, and how the groups differ in that."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from dsl_probe.share import vocab
+from dsl_probe.share.corpus import Corpus, Sample, unit_counts
+
+# Estimate, low and high end of the 95 % interval.
+Interval = tuple[float, float, float]
+
+
+def domain_sharing(
+    corpus: Corpus, groups: tuple[str, str], sample: Sample
+) -> tuple[list[dict[str, Any]], Interval | None]:
+    """Sharing between domains for each group, and the difference A - B of its mean over the pairs of domains.
+
+    On the same problems for both groups where the comparison is paired: then a problem is deleted from both at once,
+    so that what is particular to it cancels.
+    """
+    names = list(np.unique(sample.item_domain))
+    by_domain = [{d: matrix[sample.item_domain == d] for d in names} for matrix in unit_counts(corpus, sample)]
+    if not sample.paired:
+        by_domain = [{d: m[np.flatnonzero(m.sum(1))] for d, m in part.items()} for part in by_domain]
+    pairs = [
+        (first, second)
+        for i, first in enumerate(names)
+        for second in names[i + 1 :]
+        if all(min(part[first].shape[0], part[second].shape[0]) >= 2 for part in by_domain)
+    ]
+    rows = []
+    for group, part in zip(groups, by_domain, strict=True):
+        for first, second in pairs:
+            print(f"compare: sharing {first} / {second}", file=sys.stderr, flush=True)
+            for row in vocab.sharing(part[first], part[second]):
+                rows.append({"group": group, "domain_a": first, "domain_b": second, **row})
+    return rows, _sharing_difference(by_domain, pairs, sample.paired) if pairs else None
+
+
+def _sharing_difference(by_domain: list[dict[str, Any]], pairs: list[tuple[str, str]], paired: bool) -> Interval:
+    """Mean Morisita-Horn similarity over the pairs of domains, A - B, with its jackknife interval by problem."""
+    value = 0.0
+    shift: dict[tuple[Any, ...], np.ndarray] = {}
+    for g, (sign, part) in enumerate(zip((1, -1), by_domain, strict=True)):
+        for pair in pairs:
+            one = vocab.leave_one_out(part[pair[0]], part[pair[1]])["morisita_horn"]
+            value += sign * one.value / len(pairs)
+            for domain, deleted in zip(pair, one.deleted, strict=True):
+                # A problem belongs to one domain, and moves every pair that this domain is in.
+                key = (domain,) if paired else (g, domain)
+                moved = sign * (deleted - one.value) / len(pairs)
+                shift[key] = shift[key] + moved if key in shift else moved
+    estimate, low, high = vocab.jackknife(value, [value + d for d in shift.values()]).interval(corrected=True)
+    return estimate, low, high
