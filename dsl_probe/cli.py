@@ -256,11 +256,13 @@ def _demo(argv: list[str]) -> int:
 
         out: Path = Path("runs/demo")
         """The run folder."""
+        force: bool = False
+        """Replace what an earlier demo left."""
         json: bool = False
         """One JSON object on stdout."""
 
     o = _parse(Options, "demo", argv)
-    report = demo.run_demo(o.out)
+    report = demo.run_demo(o.out, o.force)
     _print(o.json, report, demo.as_lines(report, o.out))
     return 0
 

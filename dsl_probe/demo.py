@@ -36,8 +36,8 @@ def traces_folder() -> Path:
     return folder
 
 
-def run_demo(out: Path) -> dict[str, Any]:
-    """Import, mine and compare; what is done already is kept. Returns counts and findings, by comparison."""
+def run_demo(out: Path, force: bool = False) -> dict[str, Any]:
+    """Import, mine and compare; what is done already is kept, unless `force`. Returns counts and findings, by comparison."""
     from dsl_probe.collect.importer import import_traces
     from dsl_probe.mine.stage import mine_motifs
     from dsl_probe.share.compare import CompareConfig, compare
@@ -45,13 +45,15 @@ def run_demo(out: Path) -> dict[str, Any]:
     from dsl_probe.store import Run
 
     run = Run.create(out)
-    imported = import_traces(run, sorted(traces_folder().glob("*.parquet")))
-    mined = mine_motifs(run)
+    imported = import_traces(run, sorted(traces_folder().glob("*.parquet")), force=force)
+    mined = mine_motifs(run, force=force)
     report: dict[str, Any] = {"import": asdict(imported), "mine": asdict(mined), "comparisons": {}}
     for model, name in TRAINED.items():
         print(f"demo: {name}", file=sys.stderr, flush=True)
         start = f"model={START}"
-        done = compare(run, CompareConfig(a=f"model={model}", b=start, base=start, name=name))
+        done = compare(
+            run, CompareConfig(a=f"model={model}", b=start, base=start, same_prompt=True, name=name), force=force
+        )
         report["comparisons"][name] = {**asdict(done.result), "findings": [f.text for f in findings(done, top=4)]}
     return report
 

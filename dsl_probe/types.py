@@ -35,7 +35,8 @@ class Trace:
 
     `regime` is how the model was trained: one of `REGIMES`, or the source's own word. `correct` is None where nobody
     checked. `problem_id` is None where nothing tells which problem it was: then the trace is its own cluster, and
-    paired tests refuse. `prompt` is "" where it is unknown; then whether a span echoes the prompt is unknown, not false.
+    paired tests refuse. `prompt` is "" where it is unknown; then whether a span echoes the prompt is unknown, not
+    false.
     """
 
     trace_id: str

@@ -138,6 +138,20 @@ def test_samples_beyond_the_other_groups_are_left_out(tmp_path):
     assert (done.result.left_out_a, done.result.left_out_b) == (0, 120)
 
 
+def test_one_problem_id_with_two_prompts_is_told_and_can_be_left_out(tmp_path):
+    content = [
+        r | {"prompt": r["prompt"] + (" now" if r["model"] == "model-a" and "/1" in r["problem_id"] else "")}
+        for r in rows()
+    ]
+    run = make(tmp_path, content)
+    groups = {"a": "model=model-b", "b": "model=model-a", "permutations": 99}
+    done = compare(run, **groups, name="told")
+    assert done.result.prompts_differ == 22 and "22 of them with other prompts" in done.summary()
+    strict = compare(run, **groups, same_prompt=True, name="strict")
+    assert (strict.result.prompts_differ, strict.result.problems) == (0, 38)
+    assert strict.result.left_out_a == strict.result.left_out_b == 44
+
+
 def test_answers_without_reasoning_are_left_out(tmp_path):
     content = [r | {"text": "7"} if r["model"] == "model-a" and r["domain"] == "math" else r for r in rows()]
     done = compare(make(tmp_path, content), a="model=model-b", b="model=model-a", permutations=99)

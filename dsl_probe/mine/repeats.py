@@ -414,8 +414,8 @@ def _enumerate(
     support, counts = np.empty((room, n_labels), np.int32), np.empty((room, n_labels), np.int32)
     left, right = np.empty(room, np.bool_), np.empty(room, np.bool_)
     by_problem = len(problem) > 0
-    seen_doc = np.full(len(labels), -1, np.int32)
-    seen_problem = np.full(problem.max() + 1 if by_problem else 0, -1, np.int32)
+    seen_doc = np.zeros(len(labels), np.int32)  # last row of the document + 1, 0 for none
+    seen_problem = np.zeros(len(problem), np.int32)
     s_length, s_begin = np.zeros(depth + 2, np.int32), np.zeros(depth + 2, np.int32)
     s_before, s_again = np.zeros((depth + 2, n_labels), np.int32), np.zeros((depth + 2, n_labels), np.int32)
     s_again_problem = np.zeros(depth + 2, np.int32)
@@ -475,13 +475,13 @@ def _enumerate(
             d = docs_here[i - low]
             label = labels[d]
             seen[label] += 1
-            q = seen_doc[d]
-            seen_doc[d] = i
+            q = seen_doc[d] - 1
+            seen_doc[d] = i + 1
             s_again[_holder(s_begin, top, q), label] += q >= 0
             if by_problem:
                 d = problem[d]
-                q = seen_problem[d]
-                seen_problem[d] = i
+                q = seen_problem[d] - 1
+                seen_problem[d] = i + 1
                 s_again_problem[_holder(s_begin, top, q)] += q >= 0
     return m, (first, count, length, shortest, support, counts, problems, left, right)
 
@@ -511,11 +511,12 @@ def _occurrences(sa, doc_of, doc_starts, rows, first, count, length):
     k = 0
     for r in range(len(rows)):
         positions = here[: count[r]]
-        positions[:] = sa[first[r] : first[r] + count[r]]
+        for i in range(count[r]):
+            positions[i] = sa[first[r] + i]
         if count[r] > 32:
             _bit_sort(positions, words, words_used, blocks_used)
         else:
-            positions.sort()
+            _insertion_sort(positions)
         if k + count[r] > len(row):
             room = max(2 * len(row), k + count[r])
             row, doc, start = _grown(row, room), _grown(doc, room), _grown(start, room)
@@ -558,6 +559,17 @@ def _bit_sort(positions, words, words_used, blocks_used):
                     k += 1
 
 
+@njit(cache=True, nogil=True)
+def _insertion_sort(values):
+    for i in range(1, len(values)):
+        v = values[i]
+        j = i
+        while j > 0 and values[j - 1] > v:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = v
+
+
 @njit(inline="always")
 def _trailing_zeros(x):
     return np.int64(_ones((x & (~x + _U1)) - _U1))
@@ -565,6 +577,7 @@ def _trailing_zeros(x):
 
 @njit(cache=True, nogil=True)
 def _grown(values, room):
-    out = np.empty(room, values.dtype)
-    out[: len(values)] = values
+    out = np.empty(room, np.int32)
+    for i in range(len(values)):  # a slice assignment would take numba three seconds to compile
+        out[i] = values[i]
     return out

@@ -40,6 +40,8 @@ class CompareConfig:
     min_units: int = 20
     """Problems in which either group wrote fewer counted units than this are left out: a rate over a handful of units
     is mostly the opening word."""
+    same_prompt: bool = False
+    """Pair only where the prompts are the same word for word, beside the problem_id."""
     include_format: bool = False
     """Test motifs that hold format tags such as <think> too."""
     drop_truncated: bool = False
@@ -50,7 +52,11 @@ class CompareConfig:
 
 @dataclass(frozen=True)
 class CompareResult:
-    """Counts of a comparison. discoveries: motifs with p_adj <= .05 over all domains, at equal units."""
+    """Counts of a comparison. discoveries: motifs with p_adj <= .05 over all domains, at equal units.
+
+    left_out: traces of the group without a counterpart, or of problems with too little text. prompts_differ: paired
+    problems of one id whose prompts are not the same in both groups.
+    """
 
     id: str
     design: str
@@ -66,6 +72,7 @@ class CompareResult:
     discoveries_b: int
     discoveries_raw: int
     domains: dict[str, str]
+    prompts_differ: int = 0
     accuracy_a: float | None = None
     accuracy_b: float | None = None
     accuracy_difference: Interval | None = None
@@ -194,7 +201,7 @@ def compare_rows(
     tests: tuple[str, ...] = ("rate", "presence"),
 ) -> tuple[pa.Table, Compared]:
     """Compare two sets of trace rows: `compare` once the groups are chosen; for null splits and simulations."""
-    sample = choose_sample(corpus, rows_a, rows_b, config.min_problems, config.min_units)
+    sample = choose_sample(corpus, rows_a, rows_b, config.min_problems, config.min_units, config.same_prompt)
     settings = TestSettings(config.permutations, config.seed, config.min_problems, config.include_format, tests)
     names = list(np.unique(sample.item_domain))
     families = [("all", sample)] + [(d, restrict(sample, d)) for d in names]
@@ -243,6 +250,7 @@ def compare_rows(
             discoveries_b=int((found[0] & ~found[1] & (found[2] < 0)).sum()),
             discoveries_raw=int((found[0] & found[1]).sum()),
             domains=designs,
+            prompts_differ=sample.prompts_differ,
             **_accuracy(corpus, sample),
         ),
         sample,

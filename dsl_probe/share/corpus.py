@@ -24,6 +24,7 @@ class Corpus:
     run: Run
     traces: pa.Table
     problem: np.ndarray
+    prompt: np.ndarray
     bounds: np.ndarray
     counted: np.ndarray
     motif: np.ndarray
@@ -52,10 +53,12 @@ class Corpus:
         to_row = np.array([rank[name] for name in codes.dictionary.to_pylist()], np.int32)
         own = ~found["echo"].to_numpy()
         motif = to_row[codes.indices.to_numpy()][own] if len(to_row) else np.zeros(0, np.int32)
+        prompts = run.all_shards("traces", ["prompt"])["prompt"].combine_chunks().dictionary_encode()
         return cls(
             run,
             traces,
             problem_codes(traces),
+            prompts.indices.to_numpy(),
             np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
             counted,
             motif,
@@ -75,33 +78,42 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Sample:
-    """The traces that are tested: rows, group (0 = A, 1 = B), item (problem) of each, and per item its domain."""
+    """The traces that are tested: rows, group (0 = A, 1 = B), item (problem) of each, and per item its domain.
+
+    prompts_differ: paired problems that carry one id and not the same prompts in both groups.
+    """
 
     rows: np.ndarray
     group: np.ndarray
     item: np.ndarray
     item_domain: np.ndarray
     paired: bool
+    prompts_differ: int = 0
 
 
 def choose_sample(
-    corpus: Corpus, rows_a: np.ndarray, rows_b: np.ndarray, min_problems: int, min_units: int = 0
+    corpus: Corpus,
+    rows_a: np.ndarray,
+    rows_b: np.ndarray,
+    min_problems: int,
+    min_units: int = 0,
+    same_prompt: bool = False,
 ) -> Sample:
     """Pair the groups by problem where at least `min_problems` are shared, else keep whole problems apart.
 
     Paired: the first min(n_a, n_b) samples of each shared problem. Unpaired: problems that both groups hold are left
     out, since they can belong to neither. Problems in which a group wrote fewer than `min_units` are left out; the rule
-    does not look at which group it is.
+    does not look at which group it is. With `same_prompt` a problem is its id and its prompt.
     """
     rows = np.concatenate([rows_a, rows_b])
     group = np.repeat([0, 1], [len(rows_a), len(rows_b)])
-    names = corpus.domains[rows]
-    domain_names, domain = np.unique(names, return_inverse=True)
-    key = corpus.problem[rows].astype(np.int64) * len(domain_names) + domain
-    keys, item = np.unique(key, return_inverse=True)
+    domain_names, domain = np.unique(corpus.domains[rows], return_inverse=True)
+    prompt = corpus.prompt[rows]
+    key = np.stack([corpus.problem[rows], domain, prompt if same_prompt else np.zeros_like(prompt)])
+    keys, item = np.unique(key, axis=1, return_inverse=True)
     order = np.lexsort((rows, np.array(corpus.traces["sample"].take(pa.array(rows)).to_pylist()), group, item))
     rows, group, item = rows[order], group[order], item[order]
-    n = np.zeros((2, len(keys)), np.int64)
+    n = np.zeros((2, keys.shape[1]), np.int64)
     np.add.at(n, (group, item), 1)
     both = n.min(0)
     paired = int((both > 0).sum()) >= min_problems
@@ -112,12 +124,20 @@ def choose_sample(
     else:
         keep = both[item] == 0
     rows, group, item = rows[keep], group[keep], item[keep]
-    wrote = np.zeros((2, len(keys)), np.int64)
+    wrote = np.zeros((2, keys.shape[1]), np.int64)
     np.add.at(wrote, (group, item), corpus.units[rows])
     enough = (wrote.min(0) if paired else wrote.max(0))[item] >= min_units
     rows, group, item = rows[enough], group[enough], item[enough]
     used, item = np.unique(item, return_inverse=True)
-    return Sample(rows, group, item, domain_names[keys[used] % max(len(domain_names), 1)], paired)
+    differ = _prompts_differ(item, group, corpus.prompt[rows]) if paired else 0
+    return Sample(rows, group, item, domain_names[keys[1, used]], paired, differ)
+
+
+def _prompts_differ(item: np.ndarray, group: np.ndarray, prompt: np.ndarray) -> int:
+    """Problems with a prompt that only one of the groups was given."""
+    seen = np.unique(np.stack([item, prompt, group]), axis=1)
+    pair, times = np.unique(seen[:2], axis=1, return_counts=True)
+    return len(np.unique(pair[0, times == 1]))
 
 
 def restrict(sample: Sample, domain: str) -> Sample:

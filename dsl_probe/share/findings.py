@@ -59,6 +59,10 @@ def _scope(c: Comparison) -> Finding:
     )
     how = (
         f"{r.problems:,} problems that both answered, {r.traces_a:,} traces each{left}"
+        + (
+            f", {r.prompts_differ:,} of them with other prompts than B's (--same-prompt leaves them out)"
+            * bool(r.prompts_differ)
+        )
         if r.design == "paired"
         else f"different problems ({r.traces_a:,} and {r.traces_b:,} traces{left}), so that a difference between the "
         f"problems cannot be told from one between the models"
