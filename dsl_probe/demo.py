@@ -37,7 +37,7 @@ def traces_folder() -> Path:
 
 
 def run_demo(out: Path, force: bool = False) -> dict[str, Any]:
-    """Import, mine and compare; what is done already is kept, unless `force`. Returns counts and findings, by comparison."""
+    """Import, mine and compare; what is done already is kept, unless `force`. Returns counts and findings."""
     from dsl_probe.collect.importer import import_traces
     from dsl_probe.mine.stage import mine_motifs
     from dsl_probe.share.compare import CompareConfig, compare

@@ -39,53 +39,90 @@ def test_a_text_is_enough(tmp_path):
 
 
 def test_missing_problem_is_the_hash_of_domain_and_prompt(tmp_path):
-    run, _ = take(tmp_path, [{"text": "a", "prompt": "p"}, {"text": "b", "prompt": "p"},
-                             {"text": "c", "prompt": "p", "domain": "x"}])
+    run, _ = take(
+        tmp_path,
+        [{"text": "a", "prompt": "p"}, {"text": "b", "prompt": "p"}, {"text": "c", "prompt": "p", "domain": "x"}],
+    )
     t = run.traces()
     assert t.problem_id[0] == t.problem_id[1] != t.problem_id[2]
     assert t["sample"].tolist() == [0, 1, 0]
 
 
 def test_columns_are_renamed_converted_and_kept():
-    row = normalise({"generation": "hi", "training": "rl_only", "correct": 1, "step": 3.0, "k": [1], "x": None},
-                    {"generation": "text"})
+    row = normalise(
+        {"generation": "hi", "training": "rl_only", "correct": 1, "step": 3.0, "k": [1], "x": None},
+        {"generation": "text"},
+    )
     assert (row["text"], row["regime"], row["correct"], row["step"]) == ("hi", "rl_only", True, 3)
     assert json.loads(row["meta"]) == {"k": [1]}
     both = normalise({"text": "ours", "response": "theirs"}, {})
     assert both["text"] == "ours" and json.loads(both["meta"]) == {"response": "theirs"}
 
 
-@pytest.mark.parametrize("raw, reason", [
-    ({}, "no text"), ({"text": None}, "no text"), ({"text": 3}, "wrong type: text"), ({"text": ["a"]}, "wrong type"),
-    ({"text": "a", "correct": "maybe"}, "correct must be"), ({"text": "a", "correct": [1]}, "correct must be"),
-    ({"text": "a", "step": "late"}, "step must be"), ({"text": "a", "step": float("inf")}, "step must be"),
-    ({"text": "a", "step": float("nan")}, "step must be"), ({"text": "a", "seed": 2**70}, "out of range"),
-    ({"text": "a", "token_ids": [1, -2]}, "out of range"), ({"text": "a", "token_ids": "1 2"}, "list of integers"),
-    ({"text": "a", "logprobs": ["x"]}, "list of numbers"), ({"text": "a", "score": "high"}, "score must be"),
-    ({"text": "a\ud800"}, "surrogate"), ({"text": "a", "model": {"name": "x"}}, "model must be text"),
-])
+@pytest.mark.parametrize(
+    "raw, reason",
+    [
+        ({}, "no text"),
+        ({"text": None}, "no text"),
+        ({"text": 3}, "wrong type: text"),
+        ({"text": ["a"]}, "wrong type"),
+        ({"text": "a", "correct": "maybe"}, "correct must be"),
+        ({"text": "a", "correct": [1]}, "correct must be"),
+        ({"text": "a", "step": "late"}, "step must be"),
+        ({"text": "a", "step": float("inf")}, "step must be"),
+        ({"text": "a", "step": float("nan")}, "step must be"),
+        ({"text": "a", "seed": 2**70}, "out of range"),
+        ({"text": "a", "token_ids": [1, -2]}, "out of range"),
+        ({"text": "a", "token_ids": "1 2"}, "list of integers"),
+        ({"text": "a", "logprobs": ["x"]}, "list of numbers"),
+        ({"text": "a", "score": "high"}, "score must be"),
+        ({"text": "a\ud800"}, "surrogate"),
+        ({"text": "a", "model": {"name": "x"}}, "model must be text"),
+    ],
+)
 def test_what_is_refused_and_why(raw, reason):
     with pytest.raises(ValueError, match=reason):
         normalise(raw, {})
 
 
-@pytest.mark.parametrize("model, want", [
-    ("Qwen/Qwen2.5-7B + PPO (fork, step 12)", ("Qwen/Qwen2.5-7B + PPO (fork)", 12)),
-    ("allenai/Olmo-RL-Zero@step_1300", ("allenai/Olmo-RL-Zero", 1300)),
-    ("x checkpoint global_step_700 (note)", ("x checkpoint (note)", 700)),
-    ("Qwen2.5-7B", (None, None)), ("Stepfun-2", (None, None)), ("twostep2", (None, None)),
-])
+@pytest.mark.parametrize(
+    "model, want",
+    [
+        ("Qwen/Qwen2.5-7B + PPO (fork, step 12)", ("Qwen/Qwen2.5-7B + PPO (fork)", 12)),
+        ("allenai/Olmo-RL-Zero@step_1300", ("allenai/Olmo-RL-Zero", 1300)),
+        ("x checkpoint global_step_700 (note)", ("x checkpoint (note)", 700)),
+        ("Qwen2.5-7B", (None, None)),
+        ("Stepfun-2", (None, None)),
+        ("twostep2", (None, None)),
+    ],
+)
 def test_step_in_a_model_name(model, want):
     assert split_step(model) == want
 
 
 def test_bad_rows_are_set_aside_with_line_and_reason(tmp_path):
     good = [json.dumps({"trace_id": f"t{i}", "text": f"word {i}"}).encode() for i in range(6)]
-    content = b"\n".join([
-        good[0], b"{not json", b"[1, 2]", good[1], b"", b'{"text": "\xff\xfe"}', b'{"prompt": "p"}', good[0],
-        b'{"trace_id": "t0", "text": "other"}', good[2], b"\x00\x01\x02", b"9" * 5000, b"[" * 100_000, good[3],
-        b'{"text": "\\ud800"}', good[4] + b"\r", good[5],
-    ])
+    content = b"\n".join(
+        [
+            good[0],
+            b"{not json",
+            b"[1, 2]",
+            good[1],
+            b"",
+            b'{"text": "\xff\xfe"}',
+            b'{"prompt": "p"}',
+            good[0],
+            b'{"trace_id": "t0", "text": "other"}',
+            good[2],
+            b"\x00\x01\x02",
+            b"9" * 5000,
+            b"[" * 100_000,
+            good[3],
+            b'{"text": "\\ud800"}',
+            good[4] + b"\r",
+            good[5],
+        ]
+    )
     run, result = take(tmp_path, content)
     assert (result.traces, result.duplicates, result.rejected) == (6, 1, 9)
     rejected = run.frame("rejected")
@@ -162,10 +199,14 @@ def test_damaged_gzip_keeps_what_came_before(tmp_path):
     assert result.traces > 1000 and result.rejected >= 1
 
 
-@pytest.mark.parametrize("name, content, word", [
-    ("x.txt", b"a", "unknown kind of file"), ("x.parquet", b"PAR1 no", "cannot be read as Parquet"),
-    ("x.json", b"[{", "not a JSON list"),
-])
+@pytest.mark.parametrize(
+    "name, content, word",
+    [
+        ("x.txt", b"a", "unknown kind of file"),
+        ("x.parquet", b"PAR1 no", "cannot be read as Parquet"),
+        ("x.json", b"[{", "not a JSON list"),
+    ],
+)
 def test_unreadable_files_name_the_file(tmp_path, name, content, word):
     with pytest.raises(UserError, match=word) as error:
         take(tmp_path, content, name=name)

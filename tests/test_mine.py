@@ -7,14 +7,14 @@ import pytest
 from corpus import rows, write_jsonl
 
 import dsl_probe
-from dsl_probe.mine.stage import MineConfig, mine, motif_id
+from dsl_probe.mine.stage import MineConfig, mine_motifs, motif_id
 from dsl_probe.types import UserError
 
 
 def make(tmp_path, content, **config):
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "in.jsonl", content)])
-    return run, mine(run, MineConfig(**{"min_traces": 2, "min_problems": 2, **config}), workers=1)
+    return run, mine_motifs(run, MineConfig(**{"min_traces": 2, "min_problems": 2, **config}), workers=1)
 
 
 def brute_force(texts: list[list[str]], max_length: int) -> dict[tuple, tuple]:
@@ -61,7 +61,9 @@ def test_motifs_counts_and_occurrences_equal_brute_force(tmp_path, seed):
 def test_problems_are_counted_once_in_each_cell_and_overall(tmp_path):
     content = [
         {"text": "zorp alone", "problem_id": p, "model": m, "sample": s}
-        for p in ("p1", "p2", "p3") for m in ("a", "b") for s in (0, 1)
+        for p in ("p1", "p2", "p3")
+        for m in ("a", "b")
+        for s in (0, 1)
     ]
     run, _ = make(tmp_path, content)
     motif = run.frame("motifs").iloc[0]
@@ -73,8 +75,13 @@ def test_problems_are_counted_once_in_each_cell_and_overall(tmp_path):
 def test_echoes_prefixes_and_format_tags_are_apart(tmp_path):
     prompt = "how many red apples does the farmer still have today"
     content = [
-        {"text": f"<think> how many red apples does the farmer still have today ? so zorp{' x' * i}", "prompt": prompt,
-         "problem_id": f"p{i}", "prefix": "<think>"} for i in range(6)
+        {
+            "text": f"<think> how many red apples does the farmer still have today ? so zorp{' x' * i}",
+            "prompt": prompt,
+            "problem_id": f"p{i}",
+            "prefix": "<think>",
+        }
+        for i in range(6)
     ]
     run, result = make(tmp_path, content)
     texts = set(run.frame("motifs").text)
@@ -85,7 +92,7 @@ def test_echoes_prefixes_and_format_tags_are_apart(tmp_path):
     assert m.loc[whole, "format"] and not m.loc["x", "format"]
     assert run.frame("occurrences").echo.sum() == 0
     # Without prompts nothing is known of echoes, and it is said.
-    run2, unknown = make(tmp_path / "b", [{k: v for k, v in r.items() if k != "prompt"} for r in content])
+    _run2, unknown = make(tmp_path / "b", [{k: v for k, v in r.items() if k != "prompt"} for r in content])
     assert unknown.echo_units == 0 and unknown.prompt_unknown == 6
 
 
@@ -105,9 +112,14 @@ def test_a_trace_without_a_problem_is_its_own_cluster(tmp_path):
     assert run.frame("motifs").problems.tolist() == [7]
 
 
-@pytest.mark.parametrize("content", [
-    [{"text": "alone"}], [{"text": ""}, {"text": ""}], [{"text": "a b"}, {"text": "c d"}],
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"text": "alone"}],
+        [{"text": ""}, {"text": ""}],
+        [{"text": "a b"}, {"text": "c d"}],
+    ],
+)
 def test_little_or_nothing_gives_no_motif_and_no_error(tmp_path, content):
     run, result = make(tmp_path, content)
     assert result.motifs == 0 and len(run.frame("motifs")) == 0 and len(run.frame("occurrences")) == 0
@@ -122,12 +134,12 @@ def test_same_bytes_with_one_or_two_workers_and_a_second_call_does_nothing(tmp_p
     for workers in (1, 2):
         run = dsl_probe.Run.create(tmp_path / f"w{workers}")
         dsl_probe.import_traces(run, [write_jsonl(tmp_path / "in.jsonl", content)])
-        mine(run, MineConfig(min_traces=5, min_problems=5), workers=workers)
+        mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=workers)
         hashes.append(run.outputs("mine"))
     assert hashes[0] == hashes[1] and len(run.shards("units")) == 5
-    assert mine(run, MineConfig(min_traces=5, min_problems=5)).traces == 240
+    assert mine_motifs(run, MineConfig(min_traces=5, min_problems=5)).traces == 240
     with pytest.raises(UserError, match="min_traces was 5, now 6"):
-        mine(run, MineConfig(min_traces=6, min_problems=5))
+        mine_motifs(run, MineConfig(min_traces=6, min_problems=5))
 
 
 def test_bad_options_are_named(tmp_path):

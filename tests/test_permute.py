@@ -88,7 +88,9 @@ def test_clustered_test_exchanges_only_within_strata():
 def test_clustered_null_is_uniform():
     rng = np.random.default_rng(5)
     p = [
-        clustered_test(sparse.csc_matrix(rng.gamma(0.3, size=(50, 1))), np.arange(50) < 20, np.zeros(50, int), 199, s).p[0]
+        clustered_test(
+            sparse.csc_matrix(rng.gamma(0.3, size=(50, 1))), np.arange(50) < 20, np.zeros(50, int), 199, s
+        ).p[0]
         for s in range(300)
     ]
     assert stats.kstest(p, "uniform").pvalue > 0.001

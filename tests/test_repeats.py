@@ -1,6 +1,5 @@
 """repeats.py against brute force: every n-gram of every document, counted in dictionaries."""
 
-import doctest
 import itertools
 import time
 from collections import Counter, defaultdict
@@ -10,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl_probe.mine import repeats
-from dsl_probe.mine.repeats import build_index, find_repeats, ngram_table, occurrences
+from dsl_probe.mine import suffixes
+from dsl_probe.mine.repeats import find_repeats, ngram_table, occurrences
+from dsl_probe.mine.suffixes import build_index
 
 units = st.integers(0, 2)
 periodic = st.builds(
@@ -67,7 +67,7 @@ def leftmost(places, length):
     return kept
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(corpora(), st.sampled_from([None, 1, 2, 3, 5, 100]), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
 def test_brute_force(corpus, cap, min_count, min_support, min_problems):
     docs, n_labels, labels, problems = corpus
@@ -105,7 +105,7 @@ def test_brute_force(corpus, cap, min_count, min_support, min_problems):
             assert listed[r] == leftmost(places, len(gram))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(corpora())
 def test_index_sorts_suffixes(corpus):
     docs = corpus[0]
@@ -235,7 +235,7 @@ def test_byte_codes_are_prefix_free():
     for used in (1, 200, 255, 256, 300, 60_000, 70_000, 300_000):
         counts = rng.geometric(0.01, used)
         counts[rng.integers(0, used)] += 10_000
-        code = repeats._byte_codes(counts)
+        code = suffixes._byte_codes(counts)
         size = code >> 32
         by = np.argsort(code & (2**32 - 1))
         left_aligned = (code & (2**32 - 1))[by]
@@ -264,13 +264,9 @@ def test_errors_name_the_value():
 
 
 def test_refuses_more_than_int32(monkeypatch):
-    monkeypatch.setattr(repeats, "_LIMIT", 1000)
+    monkeypatch.setattr(suffixes, "_LIMIT", 1000)
     build_index(np.ones(900, int), [0, 900])
     with pytest.raises(ValueError, match="mine shards of whole documents"):
         build_index(np.ones(999, int), [0, 500, 999])
     with pytest.raises(ValueError, match=r"take \d+ bytes when coded"):
         build_index(np.arange(900), [0, 900])
-
-
-def test_docstring_examples():
-    assert doctest.testmod(repeats).failed == 0

@@ -1,5 +1,7 @@
 """Units: what is one, where it stands, and which are copied from the prompt."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,10 +19,29 @@ def test_kinds():
     s = segment(["Wait... can't \\frac{3.5}{1,200} 中文 x² <think>\\boxed{7} <|im_end|> a_1 naïve caf\u0065\u0301"])
     got = [(s.texts[i], s.kinds[i]) for i in s.ids]
     assert got == [
-        ("wait", "word"), ("...", "punct"), ("can't", "word"), ("\\frac", "latex"), ("{", "punct"), ("3.5", "number"),
-        ("}", "punct"), ("{", "punct"), ("1,200", "number"), ("}", "punct"), ("中", "cjk"), ("文", "cjk"),
-        ("x²", "word"), ("<think>", "format"), ("\\boxed", "format"), ("{", "punct"), ("7", "number"), ("}", "punct"),
-        ("<|im_end|>", "format"), ("a", "word"), ("_", "punct"), ("1", "number"), ("naïve", "word"),
+        ("wait", "word"),
+        ("...", "punct"),
+        ("can't", "word"),
+        ("\\frac", "latex"),
+        ("{", "punct"),
+        ("3.5", "number"),
+        ("}", "punct"),
+        ("{", "punct"),
+        ("1,200", "number"),
+        ("}", "punct"),
+        ("中", "cjk"),
+        ("文", "cjk"),
+        ("x²", "word"),
+        ("<think>", "format"),
+        ("\\boxed", "format"),
+        ("{", "punct"),
+        ("7", "number"),
+        ("}", "punct"),
+        ("<|im_end|>", "format"),
+        ("a", "word"),
+        ("_", "punct"),
+        ("1", "number"),
+        ("naïve", "word"),
         ("caf\u0065\u0301", "word"),
     ]
 
@@ -45,7 +66,7 @@ def test_units_cover_all_but_white_space_and_offsets_are_true(texts):
     for i, text in enumerate(texts):
         pieces = [text[a:b] for a, b in zip(s.starts, s.stops, strict=True)][s.bounds[i] : s.bounds[i + 1]]
         spans = list(zip(s.starts, s.stops, strict=True))[s.bounds[i] : s.bounds[i + 1]]
-        assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in zip(spans, spans[1:], strict=False))
+        assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in itertools.pairwise(spans))
         # White space between numbers is part of a data block.
         assert "".join("".join(pieces).split()) == "".join(text.split())
 

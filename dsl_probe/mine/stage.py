@@ -73,10 +73,11 @@ def mine_motifs(
     if not run.begin("mine", asdict(config), run.outputs("import"), force):
         return MineResult(**(run.stage("mine") or {})["counts"])
     from dsl_probe.mine import repeats
+    from dsl_probe.mine.suffixes import build_index
 
     corpus = _read_units(run, config, workers)
     _say(f"{len(corpus.symbols):,} units in {len(corpus.bounds) - 1:,} traces; indexing")
-    index = repeats.build_index(corpus.symbols, corpus.bounds)
+    index = build_index(corpus.symbols, corpus.bounds)
     found = repeats.find_repeats(
         index,
         doc_problem=corpus.problem,

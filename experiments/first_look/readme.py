@@ -32,13 +32,12 @@ def rows(c: Comparison):
     domains = [d for d, design in c.result.domains.items() if d != "all" and not design.startswith("not")]
     for domain in domains:
         found = c.discoveries(domain if len(domains) > 1 else "all")
-        table = c.table[
-            (c.table.domain == (domain if len(domains) > 1 else "all")) & (c.table.matched == "equal units")
-        ]
+        family = domain if len(domains) > 1 else "all"
+        tested = c.table[(c.table.domain == family) & (c.table.matched == "equal units")]
         up, down = found[found.z > 0], found[found.z < 0]
         yield (
             f"| {short(c.config.a).removeprefix('Qwen2.5-3B-Instruct+')} | {domain} | {len(up)} / {len(down)} of "
-            f"{len(table):,} | {examples(up, 'ci_low', False)} | {examples(down, 'ci_high', True)} |"
+            f"{len(tested):,} | {examples(up, 'ci_low', False)} | {examples(down, 'ci_high', True)} |"
         )
 
 
@@ -48,19 +47,21 @@ def text(run: Run) -> str:
     comparisons = [Comparison(run, name) for name in TRAINED.values()]
     lengths = [c.result.units_a / c.result.units_b for c in comparisons]
     told = [c for c in comparisons if c.result.accuracy_difference[1] > 0]
+    either, other = ([c for c in comparisons if getattr(c.result, f"discoveries_{s}")] for s in "ab")
     shared = [c for c in comparisons if c.result.sharing_difference]
     lines = [
-        f"{imported['traces']:,} traces hold {mined['units']:,} units and {mined['motifs']:,} closed motifs (support in "
-        f"at least 20 traces and 10 problems). Each of {len(comparisons)} GRPO fine-tunes of {short(f'model={START}')} "
-        f"was compared with that start model **on the same prompts, at equal units of text**; they write "
-        f"{min(lengths):.2f} to {max(lengths):.2f} times as much as it does. In every pair some motifs are "
-        f"over-represented on either side (family-wise p <= .05, permutation by problem). Accuracy rose beyond its "
-        f"interval in {len(told)} of {len(comparisons)}: "
+        f"{imported['traces']:,} traces hold {mined['units']:,} units and {mined['motifs']:,} closed motifs (in at least "
+        f"20 traces and 10 problems). Each of {len(comparisons)} GRPO fine-tunes of {short(f'model={START}')} was "
+        f"compared with that start model **on the same prompts, at equal units of text**, leaving out problems "
+        f"in which either wrote fewer than 20 units. They write {min(lengths):.2f} to {max(lengths):.2f} times as much as "
+        f"it does. Motifs are over-represented (family-wise p <= .05, permutation by problem) in {len(either)} of the "
+        f"{len(comparisons)} fine-tunes, and in their start model against {len(other)} of them. The interval of the "
+        f"difference in accuracy lies above zero for {len(told)}: "
         + "; ".join(f"{c.id} {interval(c.result.accuracy_difference)}" for c in told)
         + ".",
         "",
-        "| fine-tune | domain | motifs over-represented in it / in its start model | strongest in it | strongest in its "
-        "start model |",
+        "| fine-tune | domain | motifs over-represented in it / in its start model, of those tested | strongest in it "
+        "| strongest in its start model |",
         "|---|---|---|---|---|",
         *(row for c in comparisons for row in rows(c)),
         "",
@@ -72,8 +73,8 @@ def text(run: Run) -> str:
         ]
         lines += [
             f"Sharing can be compared where a fine-tune answered several domains ({c.id}): the mean Morisita-Horn "
-            f"similarity of word counts between domains is {means[0]:.3f} for it and {means[1]:.3f} for the start model, "
-            f"difference {interval(c.result.sharing_difference)}. That index is ruled by the most frequent words.",
+            f"similarity of word counts between domains is {means[0]:.3f} for it and {means[1]:.3f} for the start "
+            f"model, difference {interval(c.result.sharing_difference)}. The most frequent words rule that index.",
             "",
         ]
     return "\n".join([*lines, f"**Limits.** {LIMITS}"])

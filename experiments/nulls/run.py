@@ -54,7 +54,7 @@ def main() -> None:
     corpus = Corpus.load(Run(options.run), ["model"])
     model = np.array(corpus.traces["model"].to_pylist(), object)
     lines = [
-        "| model | split | splits | with any discovery, headline | 97.5 % bound for .05 | families with any discovery |",
+        "| model | split | splits | with any discovery, headline | 97.5 % bound | families with any discovery |",
         "|---|---|---|---|---|---|",
     ]
     bad = False
