@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dsl_probe.types import UserError
+from dsl_probe.collect.shipped import shipped_folder
 
 START = "Qwen/Qwen2.5-3B-Instruct"
 # Model -> name of its comparison. All were trained from START and answered the same prompts.
@@ -26,16 +26,6 @@ LIMITS = (
 )
 
 
-def traces_folder() -> Path:
-    """The shipped traces. They lie in the repository, not in the installed package."""
-    folder = Path(__file__).resolve().parents[1] / "data" / "traces"
-    if not folder.is_dir():
-        raise UserError(
-            f"the demo needs the repository's data/traces (looked in {folder}); clone it and run make demo."
-        )
-    return folder
-
-
 def run_demo(out: Path, force: bool = False) -> dict[str, Any]:
     """Import, mine and compare; what is done already is kept, unless `force`. Returns counts and findings."""
     from dsl_probe.collect.importer import import_traces
@@ -45,7 +35,7 @@ def run_demo(out: Path, force: bool = False) -> dict[str, Any]:
     from dsl_probe.store import Run
 
     run = Run.create(out)
-    imported = import_traces(run, sorted(traces_folder().glob("*.parquet")), force=force)
+    imported = import_traces(run, sorted(shipped_folder("traces").glob("*.parquet")), force=force)
     mined = mine_motifs(run, force=force)
     report: dict[str, Any] = {"import": asdict(imported), "mine": asdict(mined), "comparisons": {}}
     for model, name in TRAINED.items():

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-# What each stage owns. `{id}` stands for the name of a comparison.
+# What each stage owns. `{id}` stands for what follows the dot in the stage's name: a model, a comparison.
 STAGE_FILES = {
     "import": ("traces/*.parquet", "rejected.parquet"),
+    "collect": ("traces/*.parquet", "curve.parquet"),
+    "score": ("scores/{id}/*",),
+    "capture": ("acts/{id}/*",),
     "mine": ("units/*.parquet", "vocabulary.parquet", "motifs.parquet", "counts.parquet", "occurrences.parquet"),
     "compare": ("comparisons/{id}/*",),
 }
@@ -101,6 +104,10 @@ class Run:
             fix = {"import": "dsl-probe import SOURCE --out", "mine": "dsl-probe mine"}.get(stage, "dsl-probe " + stage)
             raise UserError(f"{self.path} has no finished {stage} stage. Run: {fix} {self.path}")
         return record["outputs"]
+
+    def trace_files(self) -> dict[str, str]:
+        """File name -> hash of what the stage that made the traces wrote: import or collect."""
+        return self.outputs("collect" if self.stage("collect") else "import")
 
     def begin(self, stage: str, config: Mapping[str, Any], inputs: Mapping[str, str], force: bool = False) -> bool:
         """Open a stage. False if it is done already with this config and these inputs; True if there is work to do.

@@ -53,7 +53,7 @@ def read_rows(path: Path, format: str | None = None) -> Rows:
 def source_hash(path: Path) -> str:
     """Hash of a file, or of a run's trace shards."""
     if path.is_dir():
-        return hashlib.blake2b(json.dumps(Run(path).outputs("import")).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(json.dumps(Run(path).trace_files()).encode(), digest_size=16).hexdigest()
     return file_hash(path)
 
 

@@ -70,7 +70,7 @@ def mine_motifs(
             raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}; the least is {least}.")
     if config.units != "words":
         raise UserError(f"--units {config.units!r} is unknown; known is words.")
-    if not run.begin("mine", asdict(config), run.outputs("import"), force):
+    if not run.begin("mine", asdict(config), run.trace_files(), force):
         return MineResult(**(run.stage("mine") or {})["counts"])
     from dsl_probe.mine import repeats
     from dsl_probe.mine.suffixes import build_index

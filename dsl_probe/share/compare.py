@@ -147,7 +147,7 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
         raise UserError(f"--permutations is {config.permutations}; below 99 no p can reach .01.")
     id = comparison_id(config)
     stage = f"compare.{id}"
-    inputs = run.outputs("import") | run.outputs("mine")
+    inputs = run.trace_files() | run.outputs("mine")
     if run.begin(stage, asdict(config), inputs, force):
         try:
             corpus = Corpus.load(run, group_columns(config.a, config.b, config.base))
