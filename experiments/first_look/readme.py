@@ -50,13 +50,13 @@ def text(run: Run) -> str:
     either, other = ([c for c in comparisons if getattr(c.result, f"discoveries_{s}")] for s in "ab")
     shared = [c for c in comparisons if c.result.sharing_difference]
     lines = [
-        f"{imported['traces']:,} traces hold {mined['units']:,} units and {mined['motifs']:,} closed motifs (in at least "
-        f"20 traces and 10 problems). Each of {len(comparisons)} GRPO fine-tunes of {short(f'model={START}')} "
+        f"{imported['traces']:,} traces hold {mined['units']:,} units and {mined['motifs']:,} closed motifs (in at "
+        f"least 20 traces and 10 problems). Each of {len(comparisons)} GRPO fine-tunes of {short(f'model={START}')} "
         f"was compared with that start model **on the same prompts, at equal units of text**, leaving out problems "
-        f"in which either wrote fewer than 20 units. They write {min(lengths):.2f} to {max(lengths):.2f} times as much as "
-        f"it does. Motifs are over-represented (family-wise p <= .05, permutation by problem) in {len(either)} of the "
-        f"{len(comparisons)} fine-tunes, and in their start model against {len(other)} of them. The interval of the "
-        f"difference in accuracy lies above zero for {len(told)}: "
+        f"in which either wrote fewer than 20 units. They write {min(lengths):.2f} to {max(lengths):.2f} times as "
+        f"much as it does. Motifs are over-represented (family-wise p <= .05, permutation by problem) in "
+        f"{len(either)} of the {len(comparisons)} fine-tunes, and in their start model against {len(other)} of them. "
+        f"The interval of the difference in accuracy lies above zero for {len(told)}: "
         + "; ".join(f"{c.id} {interval(c.result.accuracy_difference)}" for c in told)
         + ".",
         "",
