@@ -1,0 +1,188 @@
+"""Compare: which motifs one group over-uses, each with its test."""
+
+import charts
+import labels
+import pandas as pd
+import states
+import streamlit as st
+
+import data
+
+PAGE = 500
+COLUMNS = [
+    "text",
+    "side",
+    "rate_a",
+    "rate_b",
+    "log_odds",
+    "ci_low",
+    "ci_high",
+    "z",
+    "p",
+    "p_adj",
+    "p_adj_presence",
+    "problems_a",
+    "problems_b",
+    "novelty",
+    "stable",
+    "verdict",
+]
+
+
+def scope(counts: dict) -> str:
+    """What the comparison rests on."""
+    if counts["design"] == "paired":
+        said = f"{counts['problems']:,} problems that both answered, {counts['traces_a']:,} traces each"
+    else:
+        said = (
+            f"Different problems, {counts['traces_a']:,} and {counts['traces_b']:,} traces: a difference between the "
+            "problems cannot be told from one between the models"
+        )
+    if counts["left_out_a"] + counts["left_out_b"]:
+        said += f"; {counts['left_out_a']:,} and {counts['left_out_b']:,} traces without a counterpart are left out"
+    if counts.get("prompts_differ"):
+        said += f"; in {counts['prompts_differ']:,} problems the prompts of A and B differ"
+    longer = counts["units_a"] / max(counts["units_b"], 1) * counts["traces_b"] / max(counts["traces_a"], 1)
+    return f"{said}. A writes {longer:.2f} times as many units a trace."
+
+
+run = data.current()
+st.title("Compare")
+done = states.need_comparisons(run)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    id = states.choose_comparison(done)
+    record = data.comparison_record(run, id)
+    config, counts = record["config"], record["counts"]
+    families = [d for d, design in counts["domains"].items() if not design.startswith("not")]
+    families = ["all", *sorted(set(families) - {"all"})]
+    domain = labels.pick("Domain", families, "domain", width=180)
+    matched = st.segmented_control(
+        "Text compared",
+        ["equal units", "raw"],
+        default="equal units",
+        required=True,
+        key="matched",
+        bind="query-params",
+        help="equal units: both groups cut to the same number of units within each problem. raw: all they wrote.",
+    )
+states.warn_if_stale(run, f"compare.{id}")
+st.text(f"A: {labels.visible(config['a'])}\nB: {labels.visible(config['b'])}")
+st.caption(scope(counts))
+frame = data.comparison(data.key(run, f"compare.{id}"), id, domain, matched)
+if frame.empty:
+    st.info("No motif was tested for this choice: too few problems hold one.")
+    st.stop()
+found = frame["side"].value_counts()
+a, b, c, d, e = st.columns(5)
+a.metric("Discoveries, A", f"{found.get('A', 0):,}")
+b.metric("Discoveries, B", f"{found.get('B', 0):,}")
+c.metric("Motifs tested", f"{len(frame):,}")
+d.metric("Problems", f"{counts['problems']:,}", help=f"{counts['design']}; of the whole comparison")
+difference = counts.get("accuracy_difference")
+e.metric(
+    "Accuracy, A − B",
+    "—" if difference is None else f"{difference[0]:+.3f}",
+    delta=None if difference is None else f"{difference[1]:+.3f} to {difference[2]:+.3f}",
+    delta_color="off",
+    delta_arrow="off",
+)
+
+shown = charts.thin(frame)
+st.altair_chart(
+    charts.volcano(shown, labels.short(config["a"]), labels.short(config["b"])),
+    alt="Log-odds against |z| of every motif shown",
+)
+left_out = len(frame) - len(shown)
+wall = bool(((shown["count_a"] == 0) | (shown["count_b"] == 0)).any())
+st.caption(
+    (
+        f"{len(shown):,} of {len(frame):,} motifs: all discoveries and a random sample of the others (seed 0). "
+        if left_out
+        else ""
+    )
+    + "A discovery is p_adj ≤ .05, family-wise over the motifs tested here; many overlap one another. Log-odds is the "
+    "size, z the test: they weigh problems differently and may disagree for a motif that few problems hold. Rates are "
+    "compositional: one rising motif lowers the rest."
+    + (
+        " The points in a wall at either end: motifs that one group never uses, where the prior sets the size."
+        if wall
+        else ""
+    )
+)
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    which = st.segmented_control(
+        "Show",
+        ["discoveries", "over-represented in A", "over-represented in B", "all tested"],
+        default="discoveries",
+        required=True,
+        key="which",
+    )
+    text = st.text_input("Search", key="compare_q", placeholder="words of a motif", width=280)
+keep = {
+    "discoveries": frame["side"].isin(["A", "B"]),
+    "over-represented in A": frame["side"] == "A",
+    "over-represented in B": frame["side"] == "B",
+    "all tested": pd.Series(True, frame.index),
+}[which]
+if text:
+    keep &= frame["text"].str.contains(text, case=False, regex=False)
+rows = frame[keep]
+table = rows.head(PAGE)
+number = st.column_config.NumberColumn
+p, per = number(format="%.4f"), "occurrences per 1,000 units, mean over problems"
+event = st.dataframe(
+    table[COLUMNS].assign(
+        rate_a=1000 * table["rate_a"],
+        rate_b=1000 * table["rate_b"],
+        text=[labels.one_line(t, 300) for t in table["text"]],
+    ),
+    hide_index=True,
+    height=360,
+    key=f"rows_{id}_{domain}_{matched}_{which}_{text}",
+    on_select="rerun",
+    selection_mode="single-row",
+    alt="Motifs with their tests",
+    column_config={
+        "text": st.column_config.TextColumn("motif", width="medium", pinned=True),
+        "side": st.column_config.TextColumn("more in", width="small"),
+        "rate_a": number("A per 1,000", format="%.3f", help=per),
+        "rate_b": number("B per 1,000", format="%.3f", help=per),
+        "log_odds": number("log-odds", format="%+.2f"),
+        "ci_low": number("from", format="%+.2f"),
+        "ci_high": number("to", format="%+.2f"),
+        "z": number(format="%+.2f"),
+        "p": p,
+        "p_adj": p,
+        "p_adj_presence": number(
+            "presence p_adj", format="%.4f", help="the test on whether a trace holds the motif at all"
+        ),
+        "problems_a": "problems A",
+        "problems_b": "problems B",
+        "stable": st.column_config.CheckboxColumn(
+            help="p ≤ .05 unadjusted in at least 90 of 100 bootstraps of the problems"
+        ),
+    },
+)
+picked = event.selection.rows
+with st.container(horizontal=True, vertical_alignment="center"):
+    if picked and picked[0] < len(table):
+        one = table.iloc[picked[0]]
+        labels.link(
+            f"Motif {labels.code(one['text'], 40)}", "motifs", icon=":material/format_quote:", motif=one["motif_id"]
+        )
+        states.link_to_holders("Traces that hold it", data.key(run, "import", "mine"), one["motif_id"])
+    else:
+        st.caption(
+            f"{len(rows):,} motifs"
+            + (f"; the first {PAGE} by |z| are shown. " if len(rows) > PAGE else ". ")
+            + "Select one for its contexts."
+        )
+    st.download_button(
+        "Download CSV",
+        lambda: rows.drop(columns="abs_z").to_csv(index=False).encode(),
+        on_click="ignore",
+        file_name=f"{id}.{matched.replace(' ', '-')}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+    )

@@ -1,0 +1,218 @@
+"""Traces: filter, step through them, and read one with a motif or the discoveries of a comparison highlighted."""
+
+import labels
+import numpy as np
+import states
+import streamlit as st
+import tokens
+
+import data
+from dsl_probe.share.groups import parse_group
+
+# As the Compare page says it, so that a chosen domain is kept from page to page.
+ALL = "all"
+
+run = data.current()
+st.title("Traces")
+key = states.need_traces(run)
+mined = data.key(run, "import", "mine")
+facts = data.trace_facts(key)
+
+
+def _values(column: str) -> list[str]:
+    return [ALL, *sorted(set(facts[column].dropna().astype(str)) - {ALL})]
+
+
+def _first() -> None:
+    st.session_state["trace"] = None
+
+
+def filters() -> tuple[np.ndarray, dict | None]:
+    """Rows that match, ascending, and the chosen motif."""
+    keep = np.ones(len(facts), bool)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for column, label, width in (("group", "Model or training run", 340), ("domain", "Domain", 170)):
+            value = labels.pick(label, _values(column), column, width=width, on_change=_first)
+            if value != ALL:
+                keep &= (facts[column].astype(str) == value).to_numpy()
+        judged = st.selectbox(
+            "Answer",
+            [ALL, "correct", "wrong", "not judged"],
+            key="answer",
+            bind="query-params",
+            width=130,
+            on_change=_first,
+        )
+        if judged != ALL:
+            correct = facts["correct"]
+            keep &= {"correct": correct.eq(True), "wrong": correct.eq(False), "not judged": correct.isna()}[
+                judged
+            ].to_numpy(bool)
+        if facts["finish"].notna().any():
+            finish = labels.pick("Finish", _values("finish"), "finish", width=120, on_change=_first)
+            if finish != ALL:
+                keep &= (facts["finish"].astype(str) == finish).to_numpy()
+        motif = None
+        if mined[1]:
+            asked = st.text_input(
+                "Holds motif (id or exact text)",
+                key="motif",
+                bind="query-params",
+                width=240,
+                placeholder="all",
+                on_change=_first,
+            )
+            motif = data.find_motif(mined, asked.strip()) if asked else None
+    if mined[1] and asked and motif is None:
+        labels.trouble("There is no such motif in this run.", asked, kind="warning")
+    if motif is not None:
+        where = data.occurrences(mined, motif["motif_id"])
+        holds = np.zeros(len(facts), bool)
+        holds[where.loc[~where["echo"], "trace_row"]] = True
+        keep &= holds
+    return np.flatnonzero(keep), motif
+
+
+def choose(rows: np.ndarray) -> int | None:
+    """The trace to read: the one in the address or box, else the first that matches. Previous and next step through."""
+    asked = st.query_params.get("trace")
+    if asked is not None and not asked.lstrip("-").isdecimal():
+        detail = f"trace = {labels.one_line(asked)}; there are 0 to {len(facts) - 1}"
+        labels.trouble("The address asks for a trace that is not here.", detail, kind="warning")
+    if st.session_state.get("trace", asked) is None and len(rows):
+        st.session_state["trace"] = int(rows[0])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        before = st.container(width="content")
+        row = st.number_input(
+            "Trace", value=None, step=1, key="trace", bind="query-params", placeholder="row", width=150
+        )
+        after = st.container(width="content")
+        where = st.container(width="content")
+    if row is None:
+        row = int(rows[0]) if len(rows) else None
+    if row is None or not 0 <= row < len(facts):
+        if row is not None:
+            detail = f"{row}; traces run from 0 to {len(facts) - 1}"
+            labels.trouble("There is no such trace.", detail, kind="warning")
+        return None
+    at = int(np.searchsorted(rows, row))
+    inside = at < len(rows) and rows[at] == row
+    for place, label, icon, to in (
+        (before, "Previous", ":material/chevron_left:", at - 1),
+        (after, "Next", ":material/chevron_right:", at + 1 if inside else at),
+    ):
+        there = 0 <= to < len(rows)
+        place.button(label, icon=icon, disabled=not there, on_click=_go, args=(int(rows[to]) if there else None,))
+    count = f"{len(rows):,} match"
+    where.caption(f"{at + 1:,} of {count}" if inside else f"{count}; this one is not among them")
+    return int(row)
+
+
+def _go(row: int | None) -> None:
+    st.session_state["trace"] = row
+
+
+def head(trace: dict, row: int) -> None:
+    """Where the trace comes from, and how it ended."""
+    verdict, color, icon = {
+        True: ("correct", "green", ":material/check:"),
+        False: ("wrong", "red", ":material/close:"),
+        None: ("not judged", "gray", ":material/question_mark:"),
+    }[trace["correct"]]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(verdict, color=color, icon=icon)
+        st.text(labels.one_line(trace["run"] or trace["model"], 110))
+    left, right = st.columns(2)
+    came = {
+        "domain": "domain",
+        "problem_id": "problem",
+        "regime": "regime",
+        "step": "training step",
+        "sample": "sample",
+    }
+    ended = {"answer": "answer", "reference": "reference", "score": "score", "finish": "finish"}
+    for column, names in ((left, came), (right, ended)):
+        known = {n: trace[c] for c, n in names.items() if trace[c] not in (None, "")}
+        column.text("\n".join(f"{n}: {labels.one_line(str(v), 60)}" for n, v in known.items()) or "no answer recorded")
+    with st.container():
+        st.caption(f"trace {row} · id {labels.code(trace['trace_id'], 120)}")
+
+
+def side(trace: dict, config: dict) -> str:
+    """Which group of a comparison a trace belongs to, in words."""
+    asked = {g: parse_group(config[g]) for g in "ab"}
+    if not all(c in trace for group in asked.values() for c in group):
+        return ""
+    held = [g for g, group in asked.items() if all(_as_text(trace[c]) == v for c, v in group.items())]
+    return f"This trace is of group {' and '.join(held).upper()}." if held else "This trace is of neither group."
+
+
+def _as_text(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def spans(units: dict, motif: dict | None, row: int) -> tuple[list, list, str]:
+    """What to highlight: spans in units, legend, and what to say if there is none."""
+    done = run.comparisons()
+    kinds = (["motif"] if motif else []) + (["discoveries"] if done else []) + ["nothing"]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Highlight", kinds, default=kinds[0], required=True, key=f"highlight_{len(kinds)}_{kinds[0]}"
+        )
+        if kind == "discoveries":
+            id = states.choose_comparison(done)
+            least = st.segmented_control("Shortest", [1, 2, 3], default=1, required=True, key="least", help="in units")
+    if kind == "motif" and motif:
+        where = data.occurrences(mined, motif["motif_id"])
+        here = where[where["trace_row"] == row].sort_values("start")
+        found = [
+            (int(a), int(b), "motif", "copied from the prompt" if e else "motif")
+            for a, b, e in here[["start", "stop", "echo"]].itertuples(index=False)
+        ]
+        return found, [("motif", labels.one_line(motif["text"], 60))], "this trace does not hold the motif"
+    if kind == "discoveries":
+        patterns = data.discovery_patterns(data.key(run, f"compare.{id}"), mined, id)
+        patterns = {p: which for p, which in patterns.items() if len(p) >= (least or 1)}
+        forms = data.unit_forms(mined)
+        found = [
+            (a, b, which.lower(), f"over-represented in {which}")
+            for a, b, which in tokens.match([forms[i] for i in units["ids"]], patterns)
+            if not units["flags"][a:b].any()
+        ]
+        legend = [("a", f"A: {labels.short(done[id]['a'])}"), ("b", f"B: {labels.short(done[id]['b'])}")]
+        return found, legend, "no discovery of this comparison stands in this trace"
+    return [], [], ""
+
+
+def read(row: int, motif: dict | None) -> None:
+    """The prompt and the text."""
+    trace = data.trace(key, row)
+    head(trace, row)
+    with st.expander("Prompt", expanded=len(trace["prompt"] or "") < 300):
+        st.text(labels.visible(trace["prompt"]) or "unknown: echoes of the prompt cannot be marked")
+    if not trace["text"]:
+        st.info("This trace is empty.")
+        return
+    if not mined[1]:
+        tokens.reader([[labels.visible(trace["text"]), "", ""]], key="reader")
+        labels.trouble(
+            "Nothing to highlight: the motifs have not been mined yet.",
+            command=f"dsl-probe mine {run.path}",
+            kind="info",
+        )
+        return
+    units = data.trace_units(mined, row)
+    found, legend, none = spans(units, motif, row)
+    grey = [("echo", "copied from the prompt")] if (units["flags"] & 3).any() else []
+    tokens.reader(tokens.pieces(trace["text"], units, found), [*legend, *grey], none, key="reader")
+    if legend and legend[0][0] == "a":
+        whose = side(trace, run.comparisons()[st.session_state["comparison"]])
+        st.caption(f"{whose} Discoveries over all domains at equal units; where several overlap, the leftmost longest.")
+
+
+matching, chosen_motif = filters()
+chosen = choose(matching)
+if chosen is not None:
+    read(chosen, chosen_motif)
+elif not len(matching):
+    st.info("No trace matches these filters.")

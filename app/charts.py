@@ -1,0 +1,126 @@
+"""Altair charts. Field names are fixed words, never data; colours are those of Okabe and Ito."""
+
+import altair as alt
+import labels
+import numpy as np
+import pandas as pd
+
+A, B, NEITHER = "#d55e00", "#0072b2", "#9a9a9a"
+MOST_POINTS = 5_000
+# Where a smaller value means more sharing.
+DIVERGENCES = ("jensen", "divergence", "distance", "beta")
+
+
+def thin(frame: pd.DataFrame, most: int = MOST_POINTS, seed: int = 0) -> pd.DataFrame:
+    """All discoveries and a seeded sample of the rest, `most` rows in all; of too many discoveries the strongest."""
+    found = frame[frame["side"] != "not told apart"].head(most)
+    rest = frame[frame["side"] == "not told apart"]
+    room = most - len(found)
+    if len(rest) > room:
+        rest = rest.iloc[np.sort(np.random.default_rng(seed).choice(len(rest), max(room, 0), replace=False))]
+    return pd.concat([rest, found])
+
+
+def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> alt.Chart:
+    """Effect (log-odds) against evidence (|z|); a discovery has the colour of the side that over-uses it."""
+    names = {
+        "A": f"over-represented in A: {name_a}",
+        "B": f"over-represented in B: {name_b}",
+        "not told apart": "not told apart",
+    }
+    points = pd.DataFrame(
+        {
+            "log_odds": frame["log_odds"],
+            "abs_z": frame["abs_z"],
+            "text": frame["text"].str.slice(0, 80),
+            "kind": frame["side"].map(names),
+            "rate_a": 1000 * frame["rate_a"],
+            "rate_b": 1000 * frame["rate_b"],
+            "p_adj": frame["p_adj"],
+        }
+    )
+    low, high = points["log_odds"].quantile([0.0005, 0.9995]) if len(points) else (-1, 1)
+    top = max(5.0, float(points["abs_z"].max())) if len(points) else 5.0
+    reach = 1.1 * max(abs(float(low)), abs(float(high)), 0.5)
+    return (
+        alt.Chart(points)
+        .mark_circle(size=28, clip=True)
+        .encode(
+            x=alt.X(
+                "log_odds:Q", title="log-odds, A against B (right: more in A)", scale=alt.Scale(domain=[-reach, reach])
+            ),
+            y=alt.Y("abs_z:Q", title="|z| of the difference in rate", scale=alt.Scale(domain=[0, top], nice=True)),
+            color=alt.Color(
+                "kind:N",
+                title=None,
+                scale=alt.Scale(domain=list(names.values()), range=[A, B, NEITHER]),
+                legend=alt.Legend(orient="top", direction="vertical", labelLimit=700),
+            ),
+            opacity=alt.condition("datum.kind == 'not told apart'", alt.value(0.35), alt.value(0.8)),
+            tooltip=[
+                alt.Tooltip("text:N", title="motif"),
+                alt.Tooltip("rate_a:Q", title="A per 1,000 units", format=".3f"),
+                alt.Tooltip("rate_b:Q", title="B per 1,000 units", format=".3f"),
+                alt.Tooltip("log_odds:Q", title="log-odds", format=".2f"),
+                alt.Tooltip("abs_z:Q", title="|z|", format=".2f"),
+                alt.Tooltip("p_adj:Q", title="p_adj", format=".4f"),
+            ],
+        )
+        .properties(height=420)
+    )
+
+
+def rates(frame: pd.DataFrame, most: int = 16) -> alt.Chart:
+    """Rate per 1,000 units of one motif in the cells that use it most."""
+    top = frame.head(most)
+    pairs = list(zip(top["model"].astype(str), top["domain"].astype(str), strict=True))
+    names = [f"{labels.one_line(m.rsplit('/', 1)[-1], 46)} · {labels.one_line(d, 20)}" for m, d in pairs]
+    # Bars of one name would be stacked.
+    top = top.assign(cell=names if len(set(names)) == len(names) else [f"{m} · {d}" for m, d in pairs])
+    return (
+        alt.Chart(top[["cell", "rate", "count", "units"]])
+        .mark_bar(color=B, height={"band": 0.7})
+        .encode(
+            x=alt.X("rate:Q", title="per 1,000 units"),
+            y=alt.Y("cell:N", title=None, sort=None, axis=alt.Axis(labelLimit=360, labelOverlap=False)),
+            tooltip=[
+                alt.Tooltip("cell:N", title="model · domain"),
+                alt.Tooltip("rate:Q", format=".3f"),
+                alt.Tooltip("count:Q", format=","),
+                alt.Tooltip("units:Q", format=","),
+            ],
+        )
+        .properties(height=max(60, 22 * len(top) + 40))
+    )
+
+
+def sharing(frame: pd.DataFrame, measure: str, span: tuple[float, float]) -> alt.LayerChart:
+    """Domain x domain map of one group; both triangles are drawn, the diagonal is left blank."""
+    names = ["domain_a", "domain_b"]
+    other = frame.rename(columns=dict(zip(names, names[::-1], strict=True)))
+    both = pd.concat([frame, other])[[*names, "value", "ci_low", "ci_high", "n_a", "n_b"]]
+    domains = sorted(set(both["domain_a"]))
+    reverse = any(word in measure for word in DIVERGENCES)
+    scale = alt.Scale(scheme="viridis", domain=list(span), reverse=reverse)
+    base = alt.Chart(both).encode(
+        x=alt.X(
+            "domain_a:N", title=None, scale=alt.Scale(domain=domains), axis=alt.Axis(labelAngle=-40, labelLimit=140)
+        ),
+        y=alt.Y("domain_b:N", title=None, scale=alt.Scale(domain=domains), axis=alt.Axis(labelLimit=140)),
+        tooltip=[
+            alt.Tooltip("domain_a:N", title="domain"),
+            alt.Tooltip("domain_b:N", title="and"),
+            alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("ci_low:Q", title="from", format=".3f"),
+            alt.Tooltip("ci_high:Q", title="to", format=".3f"),
+            alt.Tooltip("n_a:Q", title="n"),
+            alt.Tooltip("n_b:Q", title="n (and)"),
+        ],
+    )
+    middle = (span[0] + span[1]) / 2
+    bright = f"datum.value {'<' if reverse else '>'} {middle}"
+    text = base.mark_text(fontSize=11).encode(
+        text=alt.Text("value:Q", format=".2f"), color=alt.condition(bright, alt.value("#111"), alt.value("#fff"))
+    )
+    tiles = base.mark_rect().encode(color=alt.Color("value:Q", title=None, scale=scale))
+    return (tiles + text).properties(height=60 + 44 * len(domains))

@@ -1,0 +1,270 @@
+"""Cached readers over a Run. Nothing here knows a file name; everything goes through dsl_probe.store.
+
+Each cache is keyed by the run's folder and a stamp of what its stages recorded, so that a run which was mined again is
+read again. Cached tables are shared between sessions: never change one in place.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import streamlit as st
+
+from dsl_probe.store import Run
+
+ALPHA = 0.05
+_FACTS = ["trace_id", "problem_id", "domain", "model", "run", "step", "regime", "sample", "finish", "correct"]
+_READER = [
+    *_FACTS,
+    "start_model",
+    "prompt",
+    "text",
+    "prefix",
+    "answer",
+    "reference",
+    "score",
+]
+
+
+def current() -> Run:
+    """The run that the sidebar chose."""
+    return Run(st.session_state["run_path"])
+
+
+def stamp(run: Run, *stages: str) -> str:
+    """Digest of what the stages recorded; changes when one of them is done again. Empty if one has not run."""
+    records = [run.stage(stage) for stage in stages]
+    if any(record is None for record in records):
+        return ""
+    kept = [(r["outputs"], r["config"], r["counts"]) for r in records if r]
+    return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+
+def key(run: Run, *stages: str) -> tuple[str, str]:
+    """What a cached reader is keyed by: the folder and the stamp of the stages."""
+    return str(run.path.resolve()), stamp(run, *stages)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading traces …")
+def trace_facts(key: tuple[str, str]) -> pd.DataFrame:
+    """One row a trace without its text; `group` is the training run where there is one, else the model."""
+    run = Run(key[0])
+    table = run.all_shards("traces", _FACTS)
+    group = pc.coalesce(table["run"], table["model"])
+    facts = table.append_column("group", group)
+    for name in ("domain", "model", "run", "regime", "finish", "group"):
+        at = facts.schema.get_field_index(name)
+        facts = facts.set_column(at, name, facts[name].dictionary_encode())
+    return facts.to_pandas()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def trace(key: tuple[str, str], row: int) -> dict[str, Any]:
+    """One trace with its prompt and text."""
+    return Run(key[0]).shard_rows("traces", [row], _READER).to_pylist()[0]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def trace_units(key: tuple[str, str], row: int) -> dict[str, np.ndarray]:
+    """Units of one trace: ids, starts, stops, flags."""
+    table = Run(key[0]).shard_rows("units", [row], ["ids", "starts", "stops", "flags"])
+    return {name: table[name].combine_chunks().flatten().to_numpy() for name in table.column_names}
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def unit_forms(key: tuple[str, str]) -> list[str]:
+    """Unit id -> the form that motifs are made of (its slot, where it has one)."""
+    return Run(key[0]).table("vocabulary", ["slot"])["slot"].to_pylist()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading motifs …")
+def motifs(key: tuple[str, str]) -> pa.Table:
+    """The motifs table without the patterns."""
+    names = ["motif_id", "text", "length", "count", "support", "problems", "echo_share", "format"]
+    return Run(key[0]).table("motifs", names).combine_chunks()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def counts(key: tuple[str, str]) -> pd.DataFrame:
+    """Counts by motif, model and domain; `motif` is the row in `motifs`."""
+    table = (
+        Run(key[0]).table("counts", dictionary=["motif_id", "model", "domain"]).unify_dictionaries().combine_chunks()
+    )
+    codes = table["motif_id"].combine_chunks()
+    rank = pd.Index(motifs(key)["motif_id"].to_pylist()).get_indexer(codes.dictionary.to_pylist())
+    frame = table.drop_columns(["motif_id"]).to_pandas()
+    frame["motif"] = rank[codes.indices.to_numpy()] if len(frame) else np.zeros(0, np.int64)
+    return frame
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cells(key: tuple[str, str]) -> pd.DataFrame:
+    """Counted units by model and domain."""
+    return counts(key)[["model", "domain", "units"]].drop_duplicates(ignore_index=True)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def motif(key: tuple[str, str], motif_id: str) -> dict[str, Any] | None:
+    """One motif with its pattern, or None."""
+    found = Run(key[0]).table("motifs", filters=[("motif_id", "=", motif_id)]).to_pylist()
+    return found[0] if found else None
+
+
+def find_motif(key: tuple[str, str], asked: str) -> dict[str, Any] | None:
+    """A motif by its id, or by its exact text."""
+    found = motif(key, asked)
+    if found is None:
+        at = pc.index(motifs(key)["text"], pa.scalar(asked, pa.string())).as_py()
+        found = motif(key, motifs(key)["motif_id"][at].as_py()) if at >= 0 else None
+    return found
+
+
+@st.cache_resource(max_entries=16, show_spinner="Finding occurrences …")
+def occurrences(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
+    """Where a motif stands: trace_row, start, stop (in units), echo. Only its own row groups are read."""
+    columns = ["trace_row", "start", "stop", "echo"]
+    return Run(key[0]).table("occurrences", columns, filters=[("motif_id", "=", motif_id)]).to_pandas()
+
+
+def motif_counts(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
+    """Count, rate per 1,000 units, support and problems of one motif by model and domain."""
+    at = pc.index(motifs(key)["motif_id"], pa.scalar(motif_id, pa.string())).as_py()
+    own = counts(key)[lambda t: t["motif"] == at].drop(columns="motif")
+    every = cells(key).merge(own.drop(columns="units"), on=["model", "domain"], how="left")
+    every = every.fillna({"count": 0, "support": 0, "problems": 0}).astype(
+        {"count": int, "support": int, "problems": int}
+    )
+    every["rate"] = 1000 * every["count"] / every["units"].clip(lower=1)
+    return every.sort_values(["rate", "count"], ascending=False, ignore_index=True)
+
+
+def search_motifs(
+    key: tuple[str, str],
+    text: str = "",
+    regex: bool = False,
+    lengths: tuple[int, int] | None = None,
+    models: list[str] | None = None,
+    domains: list[str] | None = None,
+    hide_format: bool = True,
+    sort: str = "count",
+    descending: bool = True,
+) -> pd.DataFrame:
+    """The motifs that match, sorted; `count` and `rate` are those of the chosen models and domains.
+
+    A regular expression is RE2, which takes linear time. Raises pyarrow.ArrowInvalid if it is none.
+    """
+    table = motifs(key)
+    keep = np.ones(table.num_rows, bool)
+    if text:
+        match = pc.match_substring_regex if regex else pc.match_substring
+        keep &= match(table["text"], text, ignore_case=True).to_numpy()
+    if hide_format:
+        keep &= ~table["format"].to_numpy()
+    if lengths:
+        n = table["length"].to_numpy()
+        keep &= (n >= lengths[0]) & (n <= lengths[1])
+    part, units = counts(key), cells(key)
+    for column, chosen in (("model", models), ("domain", domains)):
+        if chosen:
+            part, units = part[part[column].isin(chosen)], units[units[column].isin(chosen)]
+    count = np.bincount(part["motif"], part["count"], table.num_rows).astype(np.int64)
+    if models or domains:
+        keep &= count > 0
+    rows = np.flatnonzero(keep)
+    found = table.take(pa.array(rows)).to_pandas()
+    found["count"] = count[rows]
+    found["rate"] = 1000 * found["count"] / max(int(units["units"].sum()), 1)
+    return found.sort_values([sort, "motif_id"], ascending=[not descending, True], ignore_index=True)
+
+
+# ---- comparisons
+
+
+def comparison_record(run: Run, id: str) -> dict[str, Any]:
+    """Config and counts of a finished comparison."""
+    record = run.stage(f"compare.{id}") or {}
+    return {"config": record.get("config", {}), "counts": record.get("counts", {})}
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the comparison …")
+def comparison(key: tuple[str, str], id: str, domain: str, matched: str) -> pd.DataFrame:
+    """Rows of one family of tests, the largest |z| first; `side` is where a discovery is over-represented."""
+    chosen = [("domain", "=", domain), ("matched", "=", matched)]
+    frame = Run(key[0]).table(f"comparisons/{id}/comparison", filters=chosen).to_pandas()
+    found = (frame["p_adj"] <= ALPHA).to_numpy()
+    frame["side"] = np.where(~found, "not told apart", np.where(frame["z"] > 0, "A", "B"))
+    frame["abs_z"] = frame["z"].abs()
+    return frame.sort_values(["abs_z", "motif_id"], ascending=[False, True], ignore_index=True)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def discovery_patterns(key: tuple[str, str], mined: tuple[str, str], id: str) -> dict[tuple[str, ...], str]:
+    """Pattern -> A or B, for the discoveries over all domains at equal units."""
+    frame = comparison(key, id, "all", "equal units")
+    side = dict(zip(frame["motif_id"], frame["side"], strict=True))
+    wanted = [m for m, s in side.items() if s in ("A", "B")]
+    if not wanted:
+        return {}
+    table = Run(mined[0]).table("motifs", ["motif_id", "pattern"], filters=[("motif_id", "in", wanted)])
+    return {tuple(p): side[m] for m, p in zip(*(table[c].to_pylist() for c in ("motif_id", "pattern")), strict=True)}
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def sharing(key: tuple[str, str], id: str) -> pd.DataFrame:
+    """Sharing between domains, by group and measure; without doubled rows where a group is compared with itself."""
+    return Run(key[0]).table(f"comparisons/{id}/sharing").to_pandas().drop_duplicates(ignore_index=True)
+
+
+# ---- accuracy
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def accuracy(key: tuple[str, str], by: tuple[str, ...]) -> pd.DataFrame:
+    """Traces, problems and accuracy of each group.
+
+    The interval is Wilson's at the effective number of traces: their number over the design effect of the problems,
+    since answers to one problem go together. It does not compare groups that answered different problems.
+    """
+    facts = trace_facts(key)
+    problem = facts["problem_id"].where(facts["problem_id"].notna(), "\0" + facts.index.astype(str))
+    made = []
+    for name, part in facts.groupby([*by], observed=True, sort=True, dropna=False):
+        ids = problem.loc[part.index]
+        judged = part["correct"].notna().to_numpy()
+        low = high = value = None
+        if judged.any():
+            value, low, high = _clustered_wilson(
+                part["correct"].to_numpy()[judged].astype(float), ids.to_numpy()[judged]
+            )
+        finish = part["finish"].value_counts()
+        made.append(
+            dict(zip(by, name if isinstance(name, tuple) else (name,), strict=True))
+            | {
+                "traces": len(part),
+                "problems": ids.nunique(),
+                "domains": part["domain"].nunique(),
+                "judged": int(judged.sum()),
+                "accuracy": value,
+                "low": low,
+                "high": high,
+                "finish": ", ".join(f"{k} {v:,}" for k, v in finish.items() if v) or "not recorded",
+            }
+        )
+    return pd.DataFrame(made)
+
+
+def _clustered_wilson(correct: np.ndarray, problem: np.ndarray, z: float = 1.959964) -> tuple[float, float, float]:
+    n, value = len(correct), float(correct.mean())
+    code = pd.factorize(problem)[0]
+    sums = np.bincount(code, correct - value)
+    k = len(sums)
+    variance = (sums**2).sum() / n**2 * k / max(k - 1, 1)
+    plain = value * (1 - value) / n
+    effective = n / max(variance / plain, 1.0) if plain > 0 else float(k)
+    centre = (value + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z / (1 + z**2 / effective) * np.sqrt(value * (1 - value) / effective + z**2 / (4 * effective**2))
+    return value, max(float(centre - half), 0.0), min(float(centre + half), 1.0)

@@ -1,0 +1,98 @@
+"""The app in a real browser: the reader's spans, links between pages, and no request beyond this machine."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from corpus import write_jsonl
+
+SHOTS = Path(__file__).resolve().parents[1] / "app" / "shots.py"
+
+
+def load_shots():
+    spec = importlib.util.spec_from_file_location("app_shots", SHOTS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.browser
+def test_from_motif_to_trace(tiny_run: Path, tmp_path: Path):
+    shots = load_shots()
+    import dsl_probe
+
+    (tmp_path / "run").symlink_to(tiny_run, target_is_directory=True)
+    evil = dsl_probe.Run.create(tmp_path / "evil")
+    text = "<img src=x onerror=alert(1)><script>alert(2)</script> [x](javascript:alert(3)) zorp " * 3
+    given = [{"text": text, "model": text, "domain": text, "prompt": text, "problem_id": str(i)} for i in range(9)]
+    dsl_probe.import_traces(evil, [write_jsonl(tmp_path / "evil.jsonl", given)])
+    dsl_probe.mine_motifs(evil, dsl_probe.MineConfig(min_traces=2, min_problems=2, echo_min=99), workers=1)
+    run = dsl_probe.Run(tiny_run)
+    zorp = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
+    first_holding = str(run.frame("occurrences", ["trace_row"], [("motif_id", "=", zorp)])["trace_row"].min())
+    errors, hosts, dialogs = [], set(), []
+    with shots.serving("--runs", str(tmp_path)) as address, shots.chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on(
+            "console",
+            lambda m: errors.append(m.text) if m.type == "error" and "/_stcore/" not in m.location["url"] else None,
+        )
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on("dialog", lambda d: (dialogs.append(d.message), d.dismiss()))
+        page.on("request", lambda r: hosts.add(r.url.split("/")[2].split(":")[0]) if "//" in r.url else None)
+        page.goto(f"{address}/?run=run")
+        shots.settle(page)
+        assert page.locator("h1").inner_text() == "Overview"
+        page.get_by_role("link", name="Open", exact=True).click()
+        page.wait_for_url("**/compare?**")
+        shots.settle(page)
+        assert page.locator("h1").inner_text() == "Compare"
+
+        page.goto(f"{address}/motifs?run=run&motif=zorp")
+        shots.settle(page)
+        line = page.locator(".line").first
+        assert line.locator(".motif").inner_text() == "zorp"
+        line.click()
+        page.wait_for_url("**/traces?**")
+        shots.settle(page)
+        first = page.get_by_label("Trace", exact=True).input_value()
+        marked = page.locator(".text .motif")
+        assert marked.count() >= 1
+        assert set(marked.all_inner_texts()) == {"zorp"}
+        assert page.locator(".text .now").inner_text() == "zorp"
+        page.get_by_role("button", name="Next", exact=True).click()
+        page.wait_for_function("old => !location.search.includes('trace=' + old + '&')", arg=first)
+        shots.settle(page)
+        second = page.get_by_label("Trace", exact=True).input_value()
+        assert int(second) > int(first)
+        assert page.locator(".text .now").inner_text() == "zorp"
+
+        # Back to the motif by the sidebar: its own links must win over what was read last.
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name="Motifs").click()
+        page.wait_for_url("**/motifs**")
+        shots.settle(page)
+        assert page.get_by_label("Motif, by id or exact text").input_value() != ""
+        page.get_by_role("link", name="Read the traces that hold it").click()
+        page.wait_for_url("**/traces?**")
+        shots.settle(page)
+        assert page.get_by_label("Trace", exact=True).input_value() == first_holding
+        assert page.locator(".text .now").inner_text() == "zorp"
+
+        # A row of the table opens its motif.
+        page.goto(f"{address}/motifs?run=run&q=zorp")
+        shots.settle(page)
+        page.locator("[data-testid=stDataFrame] .dvn-scroller").first.click(position={"x": 18, "y": 52})
+        page.wait_for_url("**motif=**")
+        shots.settle(page)
+        assert page.locator("h3 code").inner_text() == "zorp"
+
+        # What a model wrote is shown, never run.
+        for path in ("", "motifs?q=script&motif=script", "traces?motif=script"):
+            page.goto(f"{address}/{path}{'&' if '?' in path else '?'}run=evil")
+            shots.settle(page)
+        assert "<script>alert(2)</script>" in page.locator(".text").inner_text()
+        assert page.locator("img[src=x]").count() == 0
+        page.close()
+    assert errors == []
+    assert not dialogs
+    assert hosts <= {"127.0.0.1", "localhost"}
