@@ -28,8 +28,9 @@ check: $(READY)         ## lint, format, types, layers
 test: check             ## everything: check, then all tests
 	$(BIN)/python -m pytest
 
-bench: $(READY)         ## speed and memory against peers -> experiments/bench/RESULTS.md
+bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/mining.py
+	$(BIN)/python experiments/bench/importing.py --out experiments/bench/IMPORT.md
 
 shots: $(READY)         ## pictures of the app -> docs/img
 	$(BIN)/python app/shots.py runs/demo docs/img

@@ -29,8 +29,10 @@ _CSS = """
 .echo { color: color-mix(in srgb, var(--st-text-color) 55%, var(--st-background-color)); }
 .motif, .a, .b { border-radius: 2px; padding: 1px 0; color: var(--st-text-color); }
 .motif { background: rgba(240, 200, 40, .45); box-shadow: 0 0 0 1px rgba(190, 150, 0, .9); }
-.a { background: rgba(213, 94, 0, .26); border-bottom: 2px solid #d55e00; }
-.b { background: rgba(0, 114, 178, .24); border-bottom: 2px dashed #0072b2; }
+.a { background: rgba(213, 94, 0, .26);
+  border-bottom: 2px solid color-mix(in srgb, #d55e00 80%, var(--st-text-color)); }
+.b { background: rgba(0, 114, 178, .3);
+  border-bottom: 2px dashed color-mix(in srgb, #0072b2 70%, var(--st-text-color)); }
 .now { outline: 2px solid var(--st-text-color); outline-offset: 1px; }
 .lines { border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius); max-height: 30rem;
   overflow: auto; }

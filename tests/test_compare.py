@@ -29,6 +29,8 @@ def test_the_planted_word_is_found_and_nothing_else(tiny_run):
     assert word.problems_b == 0 and word.count_b == 0 and word.rate_b == 0 and word.ci_low > 0
     assert word.novelty.startswith("absent from") and word.stable and word.verdict == "undecided: effects not run"
     assert word.p_adj_presence <= 0.05 and word.load_bearing is None
+    headline = c.table[(c.table.domain == "all") & (c.table.matched == "equal units")]
+    assert c.result.motifs_tested == len(headline)
     assert c.result.design == "paired" and c.result.problems == 60 and c.result.traces_a == 120
     assert "zorp" in c.summary() and "emergent is undecided" in c.summary()
 

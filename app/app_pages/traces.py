@@ -59,7 +59,7 @@ def filters() -> tuple[np.ndarray, dict | None]:
                 key="motif",
                 bind="query-params",
                 width=240,
-                placeholder="all",
+                placeholder="any",
                 on_change=_first,
             )
             motif = data.find_motif(mined, asked.strip()) if asked else None

@@ -215,7 +215,7 @@ def compare_rows(
         for matched in ("equal units", "raw"):
             _say(f"{domain}, {matched}")
             columns = contrast(corpus, part, matched, base, settings)
-            if domain == "all":
+            if (domain, matched) == ("all", "equal units"):
                 tested = len(columns["z"])
             columns |= {
                 "a": config.a,
