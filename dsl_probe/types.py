@@ -219,6 +219,8 @@ SHARING = pa.schema(
         ("ci_high", pa.float64()),
         ("coverage_a", pa.float64()),
         ("coverage_b", pa.float64()),
+        ("problem_coverage_a", pa.float64()),
+        ("problem_coverage_b", pa.float64()),
         ("n_a", pa.int64()),
         ("n_b", pa.int64()),
     ]

@@ -20,7 +20,7 @@ NOTES = {
 }
 GENERAL = (
     "A domain's topic moves every such measure: two domains may share all their reasoning words and differ in subject. "
-    "It says nothing of meaning or function. Below a coverage of .9 the sample is too small to rely on."
+    "It says nothing of meaning or function. Where the coverage by problem is below .9 the sample is too small to rely on."
 )
 
 run = data.current()
@@ -79,6 +79,12 @@ st.dataframe(
         "ci_high": number("to", format="%.3f"),
         "coverage_a": number("coverage", format="%.3f", help="Good's coverage of the first domain"),
         "coverage_b": number("coverage (and)", format="%.3f", help="Good's coverage of the second domain"),
+        "problem_coverage_a": number(
+            "by problem", format="%.3f", help="Share of the first domain's words that stand in more than one problem"
+        ),
+        "problem_coverage_b": number(
+            "by problem (and)", format="%.3f", help="Share of the second domain's words that stand in more than one"
+        ),
         "n_a": number("words", format="localized"),
         "n_b": number("words (and)", format="localized"),
     },

@@ -34,8 +34,14 @@ def domain_sharing(
     for group, part in zip(groups, by_domain, strict=True):
         for first, second in pairs:
             print(f"compare: sharing {first} / {second}", file=sys.stderr, flush=True)
-            for row in vocab.sharing(part[first], part[second]):
-                rows.append({"group": group, "domain_a": first, "domain_b": second, **row})
+            about = {
+                "group": group,
+                "domain_a": first,
+                "domain_b": second,
+                "problem_coverage_a": vocab.problem_coverage(part[first]),
+                "problem_coverage_b": vocab.problem_coverage(part[second]),
+            }
+            rows += [about | row for row in vocab.sharing(part[first], part[second])]
     return rows, _sharing_difference(by_domain, pairs, sample.paired) if pairs else None
 
 
