@@ -20,7 +20,8 @@ NOTES = {
 }
 GENERAL = (
     "A domain's topic moves every such measure: two domains may share all their reasoning words and differ in subject. "
-    "It says nothing of meaning or function. Where the coverage by problem is below .9 the sample is too small to rely on."
+    "It says nothing of meaning or function. Where the coverage by problem is below .9 the sample is too small to "
+    "rely on."
 )
 
 run = data.current()
