@@ -4,10 +4,8 @@ An executor is anything with `submit(fn, *args)` that returns something with `.r
 behind a few lines, submitit.
 """
 
-import multiprocessing
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -25,14 +23,20 @@ class Executor(Protocol):
 def local_executor(workers: int | None = None) -> Generator[Executor | None]:
     """A pool of `workers` fresh processes (default: one a core); None, meaning this process, where one is enough.
 
-    Processes are started afresh, not forked: a forked child of a process with running threads can hang.
+    Processes are started afresh, not forked: a forked child of a process with running threads can hang. Unlike the
+    standard library's they do not import the caller's main module, so that a script needs no `__main__` guard.
     """
+    from loky import ProcessPoolExecutor
+
     workers = workers or len(os.sched_getaffinity(0))
     if workers == 1:
         yield None
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers)
+    try:
         yield pool
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 def map_shards(

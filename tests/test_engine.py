@@ -1,5 +1,7 @@
 """map_shards over nothing, over threads, over processes, and with failures."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,3 +33,15 @@ def test_a_shard_that_fails_once_is_tried_again_and_what_fails_for_good_is_raise
         assert list(map_shards(once, [1, 2], pool)) == [1, 2]
         with pytest.raises(ZeroDivisionError):
             list(map_shards(lambda x: 1 / x, [1, 0], pool))
+
+
+def test_processes_do_not_run_the_callers_main_module(tmp_path):
+    script = tmp_path / "no_guard.py"
+    script.write_text(
+        "from dsl_probe.engine import local_executor, map_shards\n"
+        "print('ran')\n"
+        "with local_executor(2) as pool:\n"
+        "    print(list(map_shards(abs, [-1, 2], pool)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.stdout == "ran\n[1, 2]\n", done.stderr
