@@ -75,6 +75,20 @@ def trace_units(key: tuple[str, str], row: int) -> dict[str, np.ndarray]:
     return {name: table[name].combine_chunks().flatten().to_numpy() for name in table.column_names}
 
 
+def score_names(run: Run) -> list[str]:
+    """Names of the finished scorings of a run: the model, or model-against-model."""
+    return [stage.partition(".")[2] for stage in run.stages() if stage.startswith("score.")]
+
+
+def token_scores(run: Run, name: str, row: int) -> dict[str, list]:
+    """Per-token scores of one trace: starts, stops (characters) and the measures; empty if it was left out."""
+    for shard in run.shards(f"scores/{name}"):
+        found = run.table(shard, filters=[("trace_row", "=", row)]).to_pylist()
+        if found:
+            return found[0] if found[0]["starts"] is not None else {}
+    return {}
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
 def unit_forms(key: tuple[str, str]) -> list[str]:
     """Unit id -> the form that motifs are made of (its slot, where it has one)."""

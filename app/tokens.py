@@ -33,6 +33,7 @@ _CSS = """
   border-bottom: 2px solid color-mix(in srgb, #d55e00 80%, var(--st-text-color)); }
 .b { background: rgba(0, 114, 178, .3);
   border-bottom: 2px dashed color-mix(in srgb, #0072b2 70%, var(--st-text-color)); }
+.shade { background-image: linear-gradient(rgba(0, 158, 115, var(--level)), rgba(0, 158, 115, var(--level))); }
 .now { outline: 2px solid var(--st-text-color); outline-offset: 1px; }
 .lines { border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius); max-height: 30rem;
   overflow: auto; }
@@ -55,11 +56,15 @@ export default function (component) {
   text.className = "text"
   text.tabIndex = 0
   const marks = []
-  for (const [words, kinds, note] of data.pieces) {
+  for (const [words, kinds, note, level, tip] of data.pieces) {
     const span = document.createElement("span")
     span.textContent = words
     if (kinds) span.className = kinds
-    if (note) span.title = note
+    if (note || tip) span.title = [note, tip].filter(Boolean).join(" · ")
+    if (level) {
+      span.classList.add("shade")
+      span.style.setProperty("--level", level)
+    }
     if (note) marks.push(span)
     text.appendChild(span)
   }
@@ -134,7 +139,7 @@ _kwic = st.components.v2.component("dsl_probe_kwic", html=_ROOT, css=_CSS, js=_K
 
 
 def reader(
-    pieces: list[list[str]],
+    pieces: list[list[Any]],
     legend: Sequence[tuple[str, str]] = (),
     none: str = "",
     jump: bool = True,
@@ -149,10 +154,16 @@ def kwic(lines: list[list[Any]], key: str) -> None:
     _kwic(data={"lines": lines}, key=key)
 
 
-def pieces(text: str, units: Mapping[str, np.ndarray], spans: Sequence[tuple[int, int, str, str]]) -> list[list[str]]:
-    """Cut a text into [words, classes, note] for the reader.
+def pieces(
+    text: str,
+    units: Mapping[str, np.ndarray],
+    spans: Sequence[tuple[int, int, str, str]],
+    shades: Sequence[tuple[int, int, float, str]] = (),
+) -> list[list[Any]]:
+    """Cut a text into [words, classes, note, level, tip] for the reader.
 
     spans: (start, stop, kind, note) in units, not overlapping. Echoes of the prompt and forced prefixes are greyed.
+    shades: (start, stop, level from 0 to 1, tip) in characters, one a token: the underlay.
     """
     starts, stops = units["starts"], units["stops"]
     mark = np.zeros(len(text) + 1, np.int32)
@@ -163,14 +174,19 @@ def pieces(text: str, units: Mapping[str, np.ndarray], spans: Sequence[tuple[int
     for i in np.flatnonzero(copied):
         # The space between two copied units is copied too.
         grey[starts[i] : starts[i + 1] if i + 1 < len(starts) and copied[i + 1] else stops[i]] = 1
-    both = mark[:-1].astype(np.int64) * 2 + grey[:-1]
+    token = np.zeros(len(text) + 1, np.int64)
+    for i, (start, stop, _, _) in enumerate(shades, 1):
+        token[start:stop] = i
+    both = (token[:-1] * (len(spans) + 1) + mark[:-1]) * 2 + grey[:-1]
     cuts = [0, *(np.flatnonzero(np.diff(both)) + 1).tolist(), len(text)]
     made = []
     for low, high in itertools.pairwise(cuts):
         if low == high:
             continue
         kind, note = spans[mark[low] - 1][2:] if mark[low] else ("", "")
-        made.append([labels.visible(text[low:high]), " ".join(filter(None, [kind, "echo" * int(grey[low])])), note])
+        level, tip = shades[token[low] - 1][2:] if token[low] else (0, "")
+        classes = " ".join(filter(None, [kind, "echo" * int(grey[low])]))
+        made.append([labels.visible(text[low:high]), classes, note, round(level, 3), tip])
     return made
 
 

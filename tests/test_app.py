@@ -313,3 +313,31 @@ def test_accuracy_interval_widens_with_repeated_problems(module):
     assert alone[1] == pytest.approx(0.4038, abs=2e-3)
     assert together[2] - together[1] > 1.8 * (alone[2] - alone[1])
     assert wilson(np.ones(10), np.arange(10))[1:] == pytest.approx((0.7225, 1.0), abs=1e-3)
+
+
+def test_underlay_of_scores(show, module, tmp_path: Path):
+    import pyarrow as pa
+
+    run = dsl_probe.Run.create(tmp_path / "run")
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    text = run.traces(["text"]).text[0]
+    run.begin("score.m", {}, {})
+    scores = {
+        "trace_row": [0], "starts": [[0, 7]], "stops": [[7, 10]], "entropies": [[1.0, 9.0]], "logprobs": [[-2.0, None]]
+    }  # fmt: skip
+    run.finish("score.m", [run.write_shard("scores/m", 0, pa.table(scores))], {})
+    at = show("traces", "--run", run.path, trace="0")
+    at.session_state["underlay"] = "surprise"
+    at.run()
+    assert not at.exception and "deepest shade stands for 8 nats" in words(at)
+    units = {"starts": np.array([0]), "stops": np.array([7]), "flags": np.zeros(1, np.uint8)}
+    shades = [(0, 7, 0.25, "entropy 1.00 nats"), (7, 10, 0.75, "entropy 9.00 nats")]
+    made = module("tokens").pieces(text, units, [(0, 1, "motif", "note")], shades)
+    assert [p[1:] for p in made[:2]] == [["motif", "note", 0.25, shades[0][3]], ["", "", 0.75, shades[1][3]]]
+    assert "".join(p[0] for p in made) == text
+
+
+def test_runs_without_scores_offer_no_underlay(show, tiny_run: Path):
+    at = show("traces", "--run", tiny_run)
+    assert "Underlay" not in [w.label for w in at.get("button_group")]

@@ -184,6 +184,41 @@ def spans(units: dict, motif: dict | None, row: int) -> tuple[list, list, str]:
     return [], [], ""
 
 
+# Measure of the underlay -> (column, what the deepest shade stands for, unit).
+UNDERLAYS = {
+    "entropy": ("entropies", 4.0, "nats"),
+    "surprise": ("logprobs", 8.0, "nats"),
+    "shift": ("js", 0.5, "bits"),
+}
+
+
+def underlay(row: int) -> list[tuple[int, int, float, str]]:
+    """A choice of per-token scores to shade the text with, where the traces were scored."""
+    names = data.score_names(run)
+    if not names:
+        return []
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Underlay", ["nothing", *UNDERLAYS], default="nothing", required=True, key="underlay"
+        )
+        name = st.selectbox("Scored by", names, key="scored_by", disabled=kind == "nothing")
+    if kind == "nothing" or name is None:
+        return []
+    column, deepest, unit = UNDERLAYS[kind]
+    scores = data.token_scores(run, name, row)
+    values = scores.get(column)
+    if not values:
+        st.caption("This scoring has no such values for this trace." + " It needs --against." * (kind == "shift"))
+        return []
+    st.caption(f"The deepest shade stands for {deepest:g} {unit} and more; rest on a token for its value.")
+    shades = []
+    for start, stop, value in zip(scores["starts"], scores["stops"], values, strict=True):
+        if value is not None and value == value:
+            value = -value if column == "logprobs" else value
+            shades.append((start, stop, 0.75 * min(max(value / deepest, 0), 1), f"{kind} {value:.2f} {unit}"))
+    return shades
+
+
 def read(row: int, motif: dict | None) -> None:
     """The prompt and the text."""
     trace = data.trace(key, row)
@@ -203,8 +238,9 @@ def read(row: int, motif: dict | None) -> None:
         return
     units = data.trace_units(mined, row)
     found, legend, none = spans(units, motif, row)
+    shades = underlay(row)
     grey = [("echo", "copied from the prompt")] if (units["flags"] & 3).any() else []
-    tokens.reader(tokens.pieces(trace["text"], units, found), [*legend, *grey], none, key="reader")
+    tokens.reader(tokens.pieces(trace["text"], units, found, shades), [*legend, *grey], none, key="reader")
     if legend and legend[0][0] == "a":
         whose = side(trace, run.comparisons()[st.session_state["comparison"]])
         st.caption(f"{whose} Discoveries over all domains at equal units; where several overlap, the leftmost longest.")
