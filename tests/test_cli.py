@@ -47,7 +47,7 @@ def test_rejected_rows_give_exit_code_1_and_the_reason(tmp_path, capsys):
         (["import", "--out", "OUT"], "no source given"),
         (["compare", "RUN"], "two groups"),
         (["compare", "RUN", "--a", "x", "--b", "model=model-a"], "column=value"),
-        (["mine", "RUN", "--config", "/nowhere"], "not the record of a stage"),
+        (["mine", "RUN", "--config", "/nowhere"], "not the record of this stage"),
     ],
 )
 def test_bad_input_gives_exit_code_2_and_one_line(tiny_run, tmp_path, capsys, argv, word):

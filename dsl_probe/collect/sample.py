@@ -1,0 +1,358 @@
+"""The collect stage: problems in, verified reasoning out, as `traces/*.parquet` and `curve.parquet`.
+
+A shard is a fixed list of (model, problem, sample), sampled in fixed batches, so that stopping, resuming or losing the
+machine at any moment leads to the same bytes (on the same kind of device with the same library versions).
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dsl_probe.collect.curve import curve_table, tokens_spent
+from dsl_probe.collect.seeded import LocalBackend, Outcome, Sampling
+from dsl_probe.models import checkpoints, forget_models, load_model, model_identity, template_text
+from dsl_probe.store import Run
+from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError
+
+if TYPE_CHECKING:
+    from dsl_probe.collect.domains import Domain
+
+Asked: TypeAlias = "tuple[Domain, Problem]"
+Shard: TypeAlias = "list[tuple[Domain, Problem, int]]"
+CURVE_COLUMNS = ["model", "domain", "problem_id", "sample", "token_ids", "answer", "correct", "meta"]
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What is sampled, from which model, and how."""
+
+    model: str = "smollm2"
+    """Hub id, local folder, GGUF file, "smollm2", or with --server the name that the server knows."""
+    domains: tuple[str, ...] = ("math",)
+    """Names of domains: a built-in one, gym:NAME, package.module:object, or a .jsonl / .parquet file of problems."""
+    n: int = 200
+    """Problems of each domain."""
+    samples: int = 4
+    """Independent completions of each problem."""
+    seed: int = 0
+    """Seed of the sampling."""
+    problem_seed: int = 0
+    """Seed that picks the problems; the same for runs that are to be compared."""
+    template: str = "chat"
+    """raw, r1-zero, chat (the model's own), or a text that holds {prompt}."""
+    prefix: str = ""
+    """Forced opening of every completion, for example "<think>"."""
+    temperature: float = 1.0
+    """1 is the model's own distribution, 0 takes the likeliest token."""
+    top_p: float = 1.0
+    """Keep the likeliest tokens that hold this much probability; 1 keeps all."""
+    top_k: int = 0
+    """Keep this many of the likeliest tokens; 0 keeps all."""
+    max_new_tokens: int = 1024
+    """A completion that is cut off here has finish = length."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion, for example "</answer>" with r1-zero on a base model; they stay in it."""
+    loop_tokens: int = 256
+    """A completion whose last so many tokens repeat one block of at most a quarter of that ends as a loop; 0: never."""
+    batch_size: int = 32
+    """Completions sampled together. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
+    shard: int = 256
+    """Completions in a file: what is lost at most when the machine stops."""
+    dtype: str = "auto"
+    """float32, bfloat16, float16; auto is float32 on a CPU and bfloat16 elsewhere."""
+    device: str = "auto"
+    """cpu, cuda, mps ...; auto takes an accelerator where there is one."""
+    device_map: str | None = None
+    """For a model larger than one GPU: "auto", as transformers and accelerate read it."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    adapter: str | None = None
+    """Folder or hub id of a PEFT adapter on the model."""
+    checkpoints: str | None = None
+    """Glob over checkpoints of one training run, in place of --model; the step is read from each path."""
+    trust_remote_code: bool = False
+    """Let a model run the code that comes with it."""
+    server: str | None = None
+    """Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1: collects text only."""
+    concurrency: int = 8
+    """Requests to the server at a time."""
+    price: float | None = None
+    """Price of a million completion tokens; adds cost to the curve."""
+    name: str | None = None
+    """Name of the model in the traces. Default: the model as given, without its folder."""
+    regime: str = "unknown"
+    """How the model was trained: base, sft, rl_only, sft_rl or unknown."""
+    start_model: str | None = None
+    """Name of the model that training started from."""
+    start_ckpt: str = "unknown"
+    """What that was: base, instruct, distill or unknown."""
+    reasoning_sft: bool | None = None
+    """Whether it was fine-tuned on reasoning before the reinforcement learning."""
+    unsafe_exec: bool = False
+    """Run model-written code even without a sandbox."""
+
+
+@dataclass(frozen=True)
+class CollectResult:
+    """Counts of a finished collect. `unverified`: no verdict, because the verifier failed. finishes: stop, ..."""
+
+    traces: int
+    problems: int
+    tokens: int
+    correct: int
+    unverified: int
+    finishes: dict[str, int] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model to sample: what load_model is given, its name in the traces, and its training run and step."""
+
+    spec: str
+    name: str
+    run: str | None = None
+    step: int | None = None
+
+
+def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectResult:
+    """Sample, verify and store completions; what is on disk already is kept, unless `force`.
+
+    Memory: the model, one batch, one shard of rows. Progress goes to stderr. A verifier that raises costs its verdict
+    (`correct` null, the reason in `meta`), not the trace.
+
+    >>> collect(Run.create("runs/new"), CollectConfig(domains=("math", "logic"), n=50))     # doctest: +SKIP
+    """
+    _check(config)
+    if any(status.stage == "import" for status in run.status()):
+        raise UserError(
+            f"{run.path} holds imported traces. Collect into a new folder, then bring both together: "
+            f"dsl-probe import NEW {run.path} --out BOTH"
+        )
+    sources, asked = _sources(config), _problems(config)
+    inputs = {"source:problems": _hash([asdict(problem) for _, problem in asked])}
+    if config.server is None:
+        inputs |= {f"source:{source.name}": model_identity(source.spec, config.revision) for source in sources}
+    if not run.begin("collect", asdict(config), inputs, force):
+        return CollectResult(**(run.stage("collect") or {})["counts"])
+
+    jobs = [(source, shard) for source in sources for shard in _shards(asked, config)]
+    progress = _Progress(sum(len(shard) for _, shard in jobs))
+    outputs, backend, loaded = [], None, None
+    for index, (source, shard) in enumerate(jobs):
+        if run.has_shard("traces", index):
+            progress.skip(len(shard))
+        else:
+            if backend is None or loaded != source:
+                backend, loaded = _backend(source, config), source
+            outcomes = backend([(problem, sample) for _, problem, sample in shard], progress)
+            run.write_shard("traces", index, _table(source, shard, outcomes, backend, config))
+        outputs.append(f"traces/{index:05d}.parquet")
+    progress.close()
+    result = _count(run)
+    curve = curve_table(run.each_shard("traces", CURVE_COLUMNS), price=config.price, seed=config.seed)
+    if curve.num_rows:
+        outputs.append(run.write_table("curve.parquet", curve))
+    run.finish("collect", outputs, asdict(result), seed=config.seed)
+    return result
+
+
+def _backend(source: _Source, config: CollectConfig) -> Any:
+    if config.server is not None:
+        from dsl_probe.collect.server import ServerBackend
+
+        return ServerBackend(config.server, config)
+    if config.checkpoints is not None:
+        forget_models()
+    model = load_model(
+        source.spec,
+        revision=config.revision,
+        adapter=config.adapter,
+        device=config.device,
+        dtype=config.dtype,
+        device_map=config.device_map,
+        trust_remote_code=config.trust_remote_code,
+    )
+    sampling = Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        max_new_tokens=config.max_new_tokens,
+        stop_texts=config.stop,
+        loop_tokens=config.loop_tokens,
+    )
+    return LocalBackend(model, sampling, config.template, config.prefix, config.seed, config.batch_size)
+
+
+def _table(source: _Source, shard: Shard, outcomes: list[Outcome], backend: Any, config: CollectConfig) -> Any:
+    """The rows of a shard, verified."""
+    import pyarrow as pa
+
+    sampling = json.dumps(backend.sampling, sort_keys=True)
+    batch = _hash([source.name, source.step, backend.sampling, config.template, config.prefix])[:6]
+    rows = []
+    for (domain, problem, sample), outcome in zip(shard, outcomes, strict=True):
+        answer, correct, reason = _verdict(domain, problem, outcome.text)
+        rows.append(
+            {
+                "trace_id": f"{source.name}:{batch}:{problem.id}:{sample}",
+                "problem_id": problem.id,
+                "domain": problem.domain,
+                "model": source.name,
+                "run": source.run,
+                "step": source.step,
+                "start_model": config.start_model,
+                "regime": config.regime,
+                "start_ckpt": config.start_ckpt,
+                "reasoning_sft": config.reasoning_sft,
+                "sample": sample,
+                "seed": config.seed,
+                "template": config.template,
+                "sampling": sampling,
+                "prompt": problem.prompt,
+                "text": outcome.text,
+                "prefix": config.prefix,
+                "prompt_ids": outcome.prompt_ids,
+                "token_ids": outcome.token_ids,
+                "tokenizer": backend.tokenizer_hash,
+                "logprobs": outcome.logprobs,
+                "entropies": outcome.entropies,
+                "finish": outcome.finish,
+                "answer": answer,
+                "reference": problem.target,
+                "correct": correct,
+                "meta": json.dumps(outcome.meta | {"verdict": reason}, sort_keys=True, ensure_ascii=False),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=TRACES)
+
+
+def _verdict(domain: "Domain", problem: Problem, text: str) -> tuple[str | None, bool | None, str]:
+    try:
+        verdict = domain.verify(problem, text)
+    except UserError:
+        raise
+    except Exception as error:  # a verifier is anybody's code, and model output is hostile input
+        return None, None, f"verifier failed: {type(error).__name__}: {error}"
+    return verdict.answer, verdict.correct, verdict.reason
+
+
+def _problems(config: CollectConfig) -> list[Asked]:
+    from dsl_probe.collect.domains import load_domain
+
+    asked = []
+    for name in config.domains:
+        domain = load_domain(name, unsafe_exec=config.unsafe_exec)
+        asked += [(domain, problem) for problem in domain.problems(config.problem_seed, config.n)]
+    twice = [i for i, k in Counter(problem.id for _, problem in asked).items() if k > 1]
+    if twice:
+        raise UserError(f"problem {twice[0]!r} comes twice; name each domain once, and no domain inside another.")
+    if not asked:
+        raise UserError("no problems: --n must be 1 or more, and --domains name at least one domain.")
+    return asked
+
+
+def _sources(config: CollectConfig) -> list[_Source]:
+    name = config.name or config.model.rstrip("/").removesuffix(".gguf")
+    if config.name is None and (config.model.count("/") > 1 or Path(config.model).exists()):
+        name = Path(name).name
+    if config.adapter and config.name is None:
+        name += "+" + Path(config.adapter).name
+    if config.checkpoints is None:
+        return [_Source(config.model, name)]
+    found = checkpoints(config.checkpoints)
+    return [_Source(path, f"{name}@{step}", name, step) for path, step in found]
+
+
+def _shards(asked: list[Asked], config: CollectConfig) -> list[Shard]:
+    pairs = [(domain, problem, sample) for domain, problem in asked for sample in range(config.samples)]
+    return [pairs[i : i + config.shard] for i in range(0, len(pairs), config.shard)]
+
+
+def _check(config: CollectConfig) -> None:
+    for option in ("samples", "batch_size", "shard", "concurrency"):
+        if getattr(config, option) < 1:
+            raise UserError(f"--{option.replace('_', '-')} must be 1 or more, not {getattr(config, option)}.")
+    if config.start_ckpt not in START_CKPTS:
+        raise UserError(f"--start-ckpt {config.start_ckpt!r} is unknown; known are {', '.join(START_CKPTS)}.")
+    if config.regime not in REGIMES:
+        raise UserError(f"--regime {config.regime!r} is unknown; known are {', '.join(REGIMES)}.")
+    if config.server and (config.checkpoints or config.adapter):
+        raise UserError("--server samples the model that it serves: leave --checkpoints and --adapter out.")
+    template_text(config.template)
+
+
+def _count(run: Run) -> CollectResult:
+    finishes: Counter[str] = Counter()
+    verdicts: Counter[tuple[str, bool | None]] = Counter()
+    traces, tokens, problems = 0, 0, set()
+    for table in run.each_shard("traces", [*CURVE_COLUMNS, "finish"]):
+        traces += table.num_rows
+        problems.update(table["problem_id"].to_pylist())
+        finishes.update(finish or "unknown" for finish in table["finish"].to_pylist())
+        verdicts.update(zip(table["domain"].to_pylist(), table["correct"].to_pylist(), strict=True))
+        tokens += sum(tokens_spent(table))
+    by_domain: dict[str, list[int]] = {}
+    for (domain, correct), count in sorted(verdicts.items(), key=str):
+        if correct is not None:
+            right, judged = by_domain.get(domain, [0, 0])
+            by_domain[domain] = [right + correct * count, judged + count]
+    return CollectResult(
+        traces=traces,
+        problems=len(problems),
+        tokens=tokens,
+        correct=sum(right for right, _ in by_domain.values()),
+        unverified=traces - sum(judged for _, judged in by_domain.values()),
+        finishes=dict(sorted(finishes.items())),
+        accuracy={domain: right / judged for domain, (right, judged) in by_domain.items()},
+    )
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class _Progress:
+    """One line on stderr: traces, tokens, tokens/s, time left. Every 30 s where stderr is a file."""
+
+    def __init__(self, total: int):
+        self.total, self.done, self.made, self.drawn, self.finished = total, 0, 0, 0, 0
+        self.start = self.told = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def skip(self, traces: int) -> None:
+        """Traces that were there already."""
+        self.done += traces
+
+    def tokens(self, count: int) -> None:
+        """Tokens drawn just now."""
+        self.drawn += count
+        if time.monotonic() - self.told > (0.5 if self.live else 30):
+            self._tell()
+
+    def traces(self, count: int) -> None:
+        """Traces finished just now."""
+        self.done += count
+        self.made += count
+        self.finished = self.drawn
+
+    def close(self) -> None:
+        if self.made:
+            self._tell(last=True)
+
+    def _tell(self, last: bool = False) -> None:
+        self.told = time.monotonic()
+        rate = self.drawn / max(self.told - self.start, 1e-9)
+        left = "time left unknown"
+        if self.made and rate:
+            expected = self.finished / self.made * (self.total - self.done) - (self.drawn - self.finished)
+            left = f"about {max(0, expected) / rate / 60:.1f} min left"
+        line = f"collect: {self.done:,} of {self.total:,} traces, {self.drawn:,} tokens, {rate:.0f} tokens/s"
+        end = "\n" if last or not self.live else ""
+        print(("\r" if self.live else "") + line + ("" if last else f", {left}"), end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,296 @@
+"""Each command: its options (a stage's config, flattened), the call, and its result as lines or as one JSON object.
+
+A command imports what it needs inside, so that `status` answers at once.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from dsl_probe.types import UserError
+
+T = TypeVar("T")
+_Flat = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """Options of every command that reads a run."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    json: bool = False
+    """One JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class OfStage(OfRun):
+    """Options of every stage."""
+
+    force: bool = False
+    """Replace what an earlier job left."""
+
+
+def parse(options: Callable[..., T], name: str, argv: list[str], config: Any = None) -> T:
+    """Options from the command line; `--config FILE` takes a stage's recorded config as the default."""
+    if "--config" in argv:
+        at = argv.index("--config")
+        if config is None or at + 1 >= len(argv):
+            raise UserError("--config needs the file of a stage, such as runs/x/stages/mine.json")
+        argv, config = argv[:at] + argv[at + 2 :], _saved(type(config), Path(argv[at + 1]))
+    run: Any = tyro.cli
+    extra = {} if config is None else {"default": options(run=tyro.MISSING_NONPROP, config=config)}
+    return run(options, prog=f"dsl-probe {name}", args=argv, **extra)
+
+
+def _saved(config: type, path: Path) -> Any:
+    try:
+        saved = json.loads(path.read_text("utf-8"))["config"]
+        return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"--config {path}: not the record of this stage ({error}).") from error
+
+
+def show(as_json: bool, content: Any, lines: list[str]) -> None:
+    """The result on stdout."""
+    print(json.dumps(content, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def import_(argv: list[str]) -> int:
+    """Bring traces in: JSONL(.gz), Parquet, a datasets folder, another run, or another tool's log."""
+    from dsl_probe.collect.importer import ImportConfig, import_traces
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options:
+        """Bring traces into a run. Only a text is needed a row; bad rows go to rejected.parquet with their reason."""
+
+        sources: tyro.conf.Positional[tuple[Path, ...]] = ()
+        """Files, folders or runs."""
+        out: Path | None = None
+        """The run folder to make, or to go on with."""
+        config: Annotated[ImportConfig, _Flat] = field(default_factory=ImportConfig)
+        force: bool = False
+        """Replace what an earlier import left."""
+        json: bool = False
+        """One JSON object on stdout."""
+
+    o = parse(Options, "import", _repeatable(argv, "--map"))
+    if o.out is None:
+        raise UserError("--out is missing: dsl-probe import SOURCE... --out RUN")
+    result = import_traces(Run.create(o.out), o.sources, o.config, force=o.force)
+    lines = [f"{result.traces:,} traces of {result.models} models in {result.domains} domains -> {o.out}"]
+    if result.duplicates:
+        lines.append(f"{result.duplicates:,} rows were repeated word for word and are counted once")
+    if result.rejected:
+        lines.append(f"{result.rejected:,} rows set aside in {o.out}/rejected.parquet:")
+        lines += [f"  {n:,} x {reason}" for reason, n in result.reasons.items()]
+    show(o.json, asdict(result), lines)
+    return 1 if result.rejected else 0
+
+
+def _repeatable(argv: list[str], flag: str) -> list[str]:
+    """Gather `--map a=b --map c=d` behind one flag, as the parser wants it."""
+    values, rest, i = [], [], 0
+    while i < len(argv):
+        if argv[i] == flag:
+            i += 1
+            while i < len(argv) and not argv[i].startswith("-"):
+                values.append(argv[i])
+                i += 1
+        else:
+            rest.append(argv[i])
+            i += 1
+    return rest + ([flag, *values] if values else [])
+
+
+def collect(argv: list[str]) -> int:
+    """Sample chains of thought from a model on problems whose answers can be checked."""
+    from dsl_probe.collect.sample import CollectConfig
+    from dsl_probe.collect.sample import collect as collect_traces
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options:
+        """Sample and verify completions: dsl-probe collect --out RUN --model ID --domains math logic."""
+
+        out: Path
+        """The run folder to make, or to go on with."""
+        config: Annotated[CollectConfig, _Flat] = field(default_factory=CollectConfig)
+        force: bool = False
+        """Replace what an earlier collect left."""
+        json: bool = False
+        """One JSON object on stdout."""
+
+    o = parse(Options, "collect", argv)
+    result = collect_traces(Run.create(o.out), o.config, force=o.force)
+    accuracy = "  ".join(f"{domain} {value:.3f}" for domain, value in result.accuracy.items())
+    finishes = ", ".join(f"{n:,} {finish}" for finish, n in result.finishes.items())
+    lines = [
+        f"{result.traces:,} traces of {result.problems:,} problems, {result.tokens:,} tokens ({finishes}) -> {o.out}",
+        f"accuracy: {accuracy or 'nothing could be verified'}",
+    ]
+    if result.unverified:
+        lines.append(f"{result.unverified:,} traces without a verdict; the reason stands in their meta")
+    show(o.json, asdict(result), lines)
+    return 1 if result.unverified else 0
+
+
+def capture(argv: list[str]) -> int:
+    """Keep a model's states at chosen layers and positions of finished traces."""
+    from dsl_probe.collect.capture import CaptureConfig, CaptureResult, capture_states
+    from dsl_probe.store import Run
+
+    config = CaptureConfig(model=tyro.MISSING_NONPROP, layers=tyro.MISSING_NONPROP)
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """States of finished traces: dsl-probe capture RUN --model ID --layers 8 16 --at steps."""
+
+        config: Annotated[CaptureConfig, _Flat] = field(default_factory=lambda: config)
+
+    o = parse(Options, "capture", argv, config)
+    result = capture_states(Run(o.run), o.config, force=o.force)
+    if not isinstance(result, CaptureResult):
+        show(o.json, asdict(result), [result.text()])
+        return 0
+    lines = [
+        f"{result.rows:,} states a layer at {result.labels:,} places of {result.traces:,} traces, {result.bytes:,} B"
+    ]
+    if result.checked:
+        lines.append(f"self-check of {result.checked} traces: largest relative difference {result.check_error:.2g}")
+    if result.too_long or result.unaligned:
+        lines.append(f"left out: {result.too_long} too long, {result.unaligned} whose ids do not spell their text")
+    show(o.json, asdict(result), lines)
+    return 1 if result.too_long or result.unaligned else 0
+
+
+def score(argv: list[str]) -> int:
+    """Log-probabilities of a model on stored traces: audit, novelty, shift between two models."""
+    from dsl_probe.collect.score import ScoreConfig, score_traces
+    from dsl_probe.store import Run
+
+    config = ScoreConfig(model=tyro.MISSING_NONPROP)
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """Teacher-forced scores: dsl-probe score RUN --model REF [--against OTHER]."""
+
+        config: Annotated[ScoreConfig, _Flat] = field(default_factory=lambda: config)
+
+    o = parse(Options, "score", argv, config)
+    result = score_traces(Run(o.run), o.config, force=o.force)
+    lines = [
+        f"{result.tokens:,} tokens of {result.traces:,} traces, mean {_number(result.bits_per_token)} bits a token"
+    ]
+    if result.audited:
+        lines.append(
+            f"audit: {_number(result.audit_beyond)} of {result.audited:,} tokens differ beyond the tolerance from what "
+            f"was stored (mean {_number(result.audit_mean)}, largest {_number(result.audit_max)} nats)"
+        )
+    if result.js is not None:
+        lines.append(f"Jensen-Shannon divergence of the two models: mean {_number(result.js)} bits a token")
+    if result.too_long:
+        lines.append(f"left out: {result.too_long} traces longer than the model's context")
+    show(o.json, asdict(result), lines)
+    return 1 if result.too_long else 0
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def mine(argv: list[str]) -> int:
+    """Find the motifs of all traces, pooled, and count them by model and domain."""
+    from dsl_probe.mine.stage import MineConfig, mine_motifs
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """Find the closed motifs of a run's traces, pooled over models and domains."""
+
+        config: Annotated[MineConfig, _Flat] = field(default_factory=MineConfig)
+        workers: int | None = None
+        """Processes (default: one a core)."""
+
+    o = parse(Options, "mine", argv, MineConfig())
+    result = mine_motifs(Run(o.run), o.config, workers=o.workers, force=o.force)
+    lines = [
+        f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
+        f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)"
+    ]
+    if result.prompt_unknown:
+        lines.append(f"{result.prompt_unknown:,} traces have no prompt: whether they echo it is unknown")
+    show(o.json, asdict(result), lines)
+    return 0
+
+
+def compare(argv: list[str]) -> int:
+    """Test which motifs one group of traces over-uses, and how far its domains share a vocabulary."""
+    from dsl_probe.share.compare import CompareConfig
+    from dsl_probe.share.compare import compare as compare_groups
+    from dsl_probe.share.findings import findings
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """Compare two groups of a run's traces: --a model=NAME --b model=NAME[,domain=NAME]."""
+
+        config: Annotated[CompareConfig, _Flat] = field(default_factory=lambda: CompareConfig("", ""))
+
+    o = parse(Options, "compare", argv, CompareConfig("", ""))
+    if not o.config.a or not o.config.b:
+        raise UserError("two groups are needed: dsl-probe compare RUN --a model=NAME --b model=NAME")
+    done = compare_groups(Run(o.run), o.config, force=o.force)
+    found = findings(done)
+    content = {"id": done.id, **asdict(done.result), "findings": [asdict(f) for f in found]}
+    show(o.json, content, [f.text for f in found])
+    return 0
+
+
+def status(argv: list[str]) -> int:
+    """Which stages of a run are done, stale, cut off or damaged."""
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options(OfRun):
+        """State of every stage of a run."""
+
+        verify: bool = False
+        """Read every file and compare its hash with the record."""
+
+    o = parse(Options, "status", argv)
+    rows = Run(o.run).status(o.verify)
+    lines = [
+        f"{r.stage}: {r.state}"
+        + (f" ({r.detail})" if r.detail else "")
+        + "".join(f"  {k}={v}" for k, v in r.counts.items() if isinstance(v, int | str) and k != "id")
+        for r in rows
+    ]
+    show(o.json, {"run": str(o.run), "stages": [asdict(r) for r in rows]}, lines or ["no stage has run"])
+    return 1 if any(r.state == "damaged" for r in rows) else 0
+
+
+def demo(argv: list[str]) -> int:
+    """The whole road on the shipped traces of real models, into runs/demo."""
+    from dsl_probe.demo import as_lines, run_demo
+
+    @dataclass(frozen=True)
+    class Options:
+        """Import, mine and compare the shipped traces of real models."""
+
+        out: Path = Path("runs/demo")
+        """The run folder."""
+        force: bool = False
+        """Replace what an earlier demo left."""
+        json: bool = False
+        """One JSON object on stdout."""
+
+    o = parse(Options, "demo", argv)
+    report = run_demo(o.out, o.force)
+    show(o.json, report, as_lines(report, o.out))
+    return 0

