@@ -110,7 +110,7 @@ MATH = framed(
      ("It is \\boxed{0.5", False), ("0.5 is what I thought; " + "but no. " * 40, False), ("<think> so 0.5", False)]  # fmt: skip
 # reference, answer, equal
 EQUAL = [
-    ("18", "$18$ dollars", True), ("18", "18 or 19", False), ("18", "18, 19", False), ("18", "eighteen", False), ("10,\\!080", "10080", True),
+    ("18", "$18$ dollars", True), ("18", "18 or 19", False), ("18", "18, 19", False), ("18", "eighteen", False), ("1:1", "The point divides it in the ratio 2:1.", False), ("2:1", "The point divides it in the ratio 2:1.", True), ("10,\\!080", "10080", True),
     ("\\text{Evelyn}", "Evelyn", True), ("\\text{even}", "neve", False), ("\\text{(C)}", "C", True), ("\\text{(C)}", "(B)", False),
     ("90^\\circ", "90 degrees", True), ("(1,2)", "(2,1)", False), ("(1,2)", "\\left( 1, 2 \\right)", True), ("3, 5, 7", "7, 5, 3", True),
     ("(3,4]", "(3,4)", False), ("(3,4]", "\\left(3,4\\right]", True), ("p - q", "-q + p", True), ("p - q", "q - p", False),

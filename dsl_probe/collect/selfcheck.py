@@ -27,7 +27,7 @@ def sample_of(trace_ids: Sequence[str], share: float, sizes: Sequence[int]) -> l
     """Which traces are checked: those with the smallest hashes, at least one; the same ones every time.
 
     >>> sample_of(["a", "b", "c"], 0.01, [1, 1, 0])
-    [1]
+    [0]
     """
     used = [i for i, n in enumerate(sizes) if n]
     if not share or not used:

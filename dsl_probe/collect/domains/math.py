@@ -120,7 +120,7 @@ def _of_sentence(answer: str) -> str | None:
     formulas = re.findall(r"\\\((.{1,200}?)\\\)|\$([^$]{1,200})\$", answer[-400:])
     if formulas:
         return (formulas[-1][0] or formulas[-1][1]).rpartition("=")[2].strip()
-    numbers = re.findall(r"-?\d[\d,]{0,30}(?:\.\d{1,30})?(?:/\d{1,20})?", answer[-400:])
+    numbers = re.findall(r"-?\d[\d,]{0,30}(?:\.\d{1,30})?(?:[/:]\d{1,20})?", answer[-400:])
     return numbers[-1].rstrip(",") if numbers else None
 
 
