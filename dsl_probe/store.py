@@ -32,7 +32,7 @@ STAGE_FILES = {
     "mine": ("units/*.parquet", "vocabulary.parquet", "motifs.parquet", "counts.parquet", "occurrences.parquet"),
     "compare": ("comparisons/{id}/*",),
 }
-_RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort")
+_RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort", "torch", "transformers")
 _ROW_GROUP = 1_000
 
 
