@@ -36,8 +36,11 @@ def current() -> Run:
 
 
 def stamp(run: Run, *stages: str) -> str:
-    """Digest of what the stages recorded; changes when one of them is done again. Empty if one has not run."""
-    records = [run.stage(stage) for stage in stages]
+    """Digest of what the stages recorded; changes when one of them is done again. Empty if one has not run.
+
+    `traces` stands for the stage that made the traces.
+    """
+    records = [run.stage(run.trace_stage() if stage == "traces" else stage) for stage in stages]
     if any(record is None for record in records):
         return ""
     kept = [(r["outputs"], r["config"], r["counts"]) for r in records if r]

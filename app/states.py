@@ -11,10 +11,10 @@ from dsl_probe.store import Run
 
 def need_traces(run: Run) -> tuple[str, str]:
     """Key of the imported traces; ends the page if there are none."""
-    key = data.key(run, "import")
+    key = data.key(run, "traces")
     if not key[1]:
         command = f"dsl-probe import SOURCE --out {run.path}"
-        labels.trouble("Nothing has been imported yet.", command=command, kind="info")
+        labels.trouble("No traces have been imported or collected yet.", command=command, kind="info")
         st.stop()
     if not len(data.trace_facts(key)):
         labels.trouble("No trace was accepted; rejected.parquet holds the rows and the reasons.", kind="warning")
@@ -25,7 +25,7 @@ def need_traces(run: Run) -> tuple[str, str]:
 def need_motifs(run: Run) -> tuple[str, str]:
     """Key of the mined motifs; ends the page if there are none."""
     need_traces(run)
-    key = data.key(run, "import", "mine")
+    key = data.key(run, "traces", "mine")
     if not key[1]:
         labels.trouble("The motifs have not been mined yet.", command=f"dsl-probe mine {run.path}", kind="info")
         st.stop()
@@ -50,7 +50,7 @@ def need_comparisons(run: Run) -> dict[str, dict[str, Any]]:
 
 def no_comparison(run: Run) -> None:
     """Say how to make a comparison, with two models of this run."""
-    models = sorted(data.trace_facts(data.key(run, "import"))["model"].dropna().unique())
+    models = sorted(data.trace_facts(data.key(run, "traces"))["model"].dropna().unique())
     a, b = (models + models + ["NAME", "NAME"])[:2]
     quoted = [f"'model={labels.one_line(m, 80)}'".replace("''", "'") for m in (a, b)]
     command = f"dsl-probe compare {run.path} --a {quoted[0]} --b {quoted[1]}"

@@ -105,9 +105,13 @@ class Run:
             raise UserError(f"{self.path} has no finished {stage} stage. Run: {fix} {self.path}")
         return record["outputs"]
 
+    def trace_stage(self) -> str:
+        """The stage that made the traces: import or collect."""
+        return "collect" if self.stage("collect") else "import"
+
     def trace_files(self) -> dict[str, str]:
-        """File name -> hash of what the stage that made the traces wrote: import or collect."""
-        return self.outputs("collect" if self.stage("collect") else "import")
+        """File name -> hash of what the stage that made the traces wrote."""
+        return self.outputs(self.trace_stage())
 
     def begin(self, stage: str, config: Mapping[str, Any], inputs: Mapping[str, str], force: bool = False) -> bool:
         """Open a stage. False if it is done already with this config and these inputs; True if there is work to do.

@@ -338,6 +338,17 @@ def test_underlay_of_scores(show, module, tmp_path: Path):
     assert "".join(p[0] for p in made) == text
 
 
+def test_collected_traces_are_read_like_imported_ones(show, tiny_run: Path, tmp_path: Path):
+    import shutil
+
+    path = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    record = (path / "stages" / "import.json").rename(path / "stages" / "collect.json")
+    record.write_text(record.read_text().replace('"stage": "import"', '"stage": "collect"'))
+    for page in PAGES:
+        at = show(page, "--run", path)
+        assert not at.exception and "No traces have been" not in words(at)
+
+
 def test_runs_without_scores_offer_no_underlay(show, tiny_run: Path):
     at = show("traces", "--run", tiny_run)
     assert "Underlay" not in [w.label for w in at.get("button_group")]

@@ -171,7 +171,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         labels.link(
             f"Motif {labels.code(one['text'], 40)}", "motifs", icon=":material/format_quote:", motif=one["motif_id"]
         )
-        states.link_to_holders("Traces that hold it", data.key(run, "import", "mine"), one["motif_id"])
+        states.link_to_holders("Traces that hold it", data.key(run, "traces", "mine"), one["motif_id"])
     else:
         st.caption(
             f"{len(rows):,} motifs"

@@ -219,7 +219,7 @@ def _lines(key: tuple[str, str], motif_id: str, echoes: bool) -> tuple[list[list
 def _holders(motif: dict, where: pd.DataFrame) -> None:
     own = where[~where["echo"]] if len(where[~where["echo"]]) else where
     times = own["trace_row"].value_counts(sort=False)
-    facts = data.trace_facts(data.key(run, "import")).loc[
+    facts = data.trace_facts(data.key(run, "traces")).loc[
         times.index, ["group", "domain", "problem_id", "step", "correct", "finish"]
     ]
     judged = facts["correct"].map({True: "correct", False: "wrong"}).fillna("not judged")

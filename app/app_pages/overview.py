@@ -19,7 +19,7 @@ run = data.current()
 st.title("Overview")
 key = states.need_traces(run)
 statuses = run.status()
-mined = data.key(run, "import", "mine")
+mined = data.key(run, "traces", "mine")
 
 
 def collected() -> None:

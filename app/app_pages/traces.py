@@ -15,7 +15,7 @@ ALL = "all"
 run = data.current()
 st.title("Traces")
 key = states.need_traces(run)
-mined = data.key(run, "import", "mine")
+mined = data.key(run, "traces", "mine")
 facts = data.trace_facts(key)
 
 
