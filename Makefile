@@ -31,6 +31,7 @@ test: check             ## everything: check, then all tests
 
 bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/mining.py
+	$(BIN)/python experiments/bench/sampling.py --out experiments/bench/SAMPLING.md
 	$(BIN)/python experiments/bench/importing.py --out experiments/bench/IMPORT.md
 
 shots: $(READY)         ## pictures of the app -> docs/img

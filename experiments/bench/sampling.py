@@ -113,7 +113,8 @@ def main() -> None:
     model = load_model(options.model)
     text = [
         "# Sampling\n",
-        f"`make bench` writes this file. {options.model}, {model.dtype}, medians of {options.rounds} rounds in which "
+        f"`python experiments/bench/sampling.py` writes this file. {options.model}, {model.dtype}, medians of "
+        f"{options.rounds} rounds in which "
         "the variants take turns; the ratio is taken within a round.\n",
     ]
     short = [render(model, "chat", p.prompt) for p in load_domain("gsm8k").problems(0, max(options.batches))]
