@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from dsl_probe.share.groups import parse_group
+from dsl_probe.share import groups
 from dsl_probe.types import UserError
 
 _CONTROL = {c: chr(0x2400 + c) for c in range(32) if chr(c) not in "\n\t"} | {0x7F: "\u2421"}
@@ -57,10 +57,9 @@ def code(text: str | None, most: int = 80) -> str:
 def short(group: str | None) -> str:
     """A group's values, for a label: model=Qwen/Qwen2.5-3B,domain=math -> Qwen2.5-3B, math."""
     try:
-        parts = parse_group(group or "")
+        return one_line(groups.short(group or ""))
     except UserError:
         return one_line(group)
-    return one_line(", ".join(v.rsplit("/", 1)[-1] if k in ("model", "run") else v for k, v in parts.items()))
 
 
 def interval(three: list[float] | tuple[float, float, float] | None, digits: int = 3) -> str:

@@ -88,7 +88,7 @@ def views(run: Path, motif: str) -> dict[str, tuple[str, dict[str, str]]]:
     from dsl_probe.store import Run
 
     made = Run(run)
-    counts = {id: (made.stage(f"compare.{id}") or {})["counts"] for id in made.comparisons()}
+    counts = {id: made.counts(f"compare.{id}") for id in made.comparisons()}
     chosen = {"comparison": max(counts, key=lambda i: counts[i]["discoveries_a"])} if counts else {}
     wide = [i for i, c in counts.items() if c["sharing_difference"]]
     return {

@@ -14,7 +14,6 @@ import streamlit as st
 
 from dsl_probe.types import ECHO, PREFIX
 
-KINDS = ("", "motif", "a", "b")
 _CONTEXT = 60
 
 _CSS = """

@@ -91,6 +91,10 @@ class Run:
         path = self.path / "stages" / f"{stage}.json"
         return _read_json(path) if path.is_file() else None
 
+    def counts(self, stage: str) -> dict[str, Any]:
+        """What a finished stage counted: the fields of its result."""
+        return (self.stage(stage) or {})["counts"]
+
     def stages(self) -> list[str]:
         """Names of the finished stages, in the order of the data flow."""
         names = [p.name.removesuffix(".json") for p in (self.path / "stages").glob("*.json")]
@@ -118,6 +122,12 @@ class Run:
 
         A stage done, or cut off, with another config or other inputs is refused unless `force`, which removes it.
         """
+        for other in STAGE_FILES:
+            if other != stage and set(STAGE_FILES[other]) & set(STAGE_FILES[_kind(stage)]) and self._touched(other):
+                raise UserError(
+                    f"{self.path} holds {'imported' if other == 'import' else 'collected'} traces. Take a new folder, "
+                    f"then bring both together: dsl-probe import NEW {self.path} --out BOTH"
+                )
         asked = {"config": dict(config), "inputs": dict(inputs)}
         started = self.path / "stages" / f"{stage}.started.json"
         record = self.stage(stage)
@@ -156,6 +166,10 @@ class Run:
         }
         write_json(self.path / "stages" / f"{stage}.json", record)
         started.unlink()
+
+    def _touched(self, stage: str) -> bool:
+        """Whether a stage was done, or begun and cut off."""
+        return any((self.path / "stages" / f"{stage}{end}.json").is_file() for end in ("", ".started"))
 
     def _remove(self, stage: str) -> None:
         (self.path / "stages" / f"{stage}.json").unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 REGIMES = ("base", "sft", "rl_only", "sft_rl", "unknown")
 START_CKPTS = ("base", "instruct", "distill", "unknown")
-FINISHES = ("stop", "length", "loop")
 
 
 class UserError(Exception):

@@ -21,6 +21,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"{name} is not installed")
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """torch on one thread: the models are tiny, and other tests run beside."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with two models, two domains and one comparison, in which only model-b says `zorp`."""

@@ -22,16 +22,9 @@ from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
 IDS = [[1, 20, 30, 41, 5, 9, 17], [1, 22, 3], [2, 33, 8, 40, 7]]
 PLACES = [[0, 6, 3], [2], [4, 0]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

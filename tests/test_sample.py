@@ -21,16 +21,9 @@ from dsl_probe.store import Run
 from dsl_probe.types import TRACES, UserError
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
 STOP = WORDS.index("</s>")
 PROMPTS = ["what", "so wait let me check", "1 + 2 = " * 4, "the number is 3", "is 4 first ?", "let me think so " * 7]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -97,3 +97,15 @@ def test_read_only_folder_gives_the_path_not_a_traceback(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"), replacing(tmp_path / "file" / "x") as temporary:
         temporary.write_text("")
+
+
+@pytest.mark.parametrize("first, second, word", [("import", "collect", "imported"), ("collect", "import", "collected")])
+def test_imported_and_collected_traces_never_share_a_run(tmp_path, first, second, word):
+    run = Run.create(tmp_path / "r")
+    run.begin(first, {}, {})
+    for _ in range(2):  # cut off, then done
+        with pytest.raises(UserError, match=f"holds {word} traces.*--out BOTH"):
+            run.begin(second, {}, {}, force=True)
+        if run.stage(first) is None:
+            run.finish(first, [run.write_shard("traces", 0, pa.table({"n": [1]}))], {})
+    assert run.has_shard("traces", 0) and run.counts(first) == {}

@@ -131,7 +131,7 @@ def capture_states(run: Run, config: CaptureConfig, *, force: bool = False) -> "
     stage = f"capture.{name}"
     asked, inputs = _record(run, config, rules)
     if run.stage(stage) and not force and not config.dry_run and not run.begin(stage, asked, inputs):
-        return CaptureResult(**(run.stage(stage) or {})["counts"])
+        return CaptureResult(**run.counts(stage))
     motifs = [i for rule, file in rules if rule == "motifs" for i in read_motifs(run, file)]
     backend = resolve_backend(config.backend)
     model = _load(config)

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +70,7 @@ def import_traces(
     spaces = _namespaces(files)
     inputs = {f"source:{space}": source_hash(path) for space, path in zip(spaces, files, strict=True)}
     if not run.begin("import", asdict(config), inputs, force):
-        return ImportResult(**(run.stage("import") or {})["counts"])
+        return ImportResult(**run.counts("import"))
 
     intake = _Intake(config, names)
     outputs, shard, chars = [], [], 0
@@ -317,8 +317,3 @@ class _Progress:
         self.bar = tqdm(unit=" rows", desc="import", delay=1, leave=False, mininterval=often)
         self.update = self.bar.update
         self.close = self.bar.close
-
-
-def rejected_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """What an import set aside: source, line, reason, raw."""
-    yield from run.table("rejected").to_pylist()

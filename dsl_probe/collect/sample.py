@@ -129,17 +129,12 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
     >>> collect(Run.create("runs/new"), CollectConfig(domains=("math", "logic"), n=50))     # doctest: +SKIP
     """
     _check(config)
-    if any(status.stage == "import" for status in run.status()):
-        raise UserError(
-            f"{run.path} holds imported traces. Collect into a new folder, then bring both together: "
-            f"dsl-probe import NEW {run.path} --out BOTH"
-        )
     sources, asked = _sources(config), _problems(config)
     inputs = {"source:problems": _hash([asdict(problem) for _, problem in asked])}
     if config.server is None:
         inputs |= {f"source:{source.name}": model_identity(source.spec, config.revision) for source in sources}
     if not run.begin("collect", asdict(config), inputs, force):
-        return CollectResult(**(run.stage("collect") or {})["counts"])
+        return CollectResult(**run.counts("collect"))
 
     jobs = [(source, shard) for source in sources for shard in _shards(asked, config)]
     progress = _Progress(sum(len(shard) for _, shard in jobs))

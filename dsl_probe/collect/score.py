@@ -140,7 +140,7 @@ def score_traces(run: Run, config: ScoreConfig, *, force: bool = False) -> Score
     stage = f"score.{name}"
     inputs = _inputs(run, config)
     if run.stage(stage) and not force and not run.begin(stage, asdict(config), inputs):
-        return ScoreResult(**(run.stage(stage) or {})["counts"])
+        return ScoreResult(**run.counts(stage))
     model = _load(config, config.model, config.revision, config.adapter)
     other = None
     if config.against:

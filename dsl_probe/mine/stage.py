@@ -71,7 +71,7 @@ def mine_motifs(
     if config.units != "words":
         raise UserError(f"--units {config.units!r} is unknown; known is words.")
     if not run.begin("mine", asdict(config), run.trace_files(), force):
-        return MineResult(**(run.stage("mine") or {})["counts"])
+        return MineResult(**run.counts("mine"))
     from dsl_probe.mine import repeats
     from dsl_probe.mine.suffixes import build_index
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from dsl_probe.share.compare import Comparison
 from dsl_probe.share.contrast import ALPHA
+from dsl_probe.share.groups import short
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,6 @@ def findings(comparison: Comparison, top: int = 6) -> list[Finding]:
     """What a comparison shows, as sentences that follow from its tables and from nothing else."""
     made = [_scope(comparison), _accuracy(comparison), *_motifs(comparison, top), *_sharing(comparison)]
     return [f for f in made if f is not None]
-
-
-def short(group: str) -> str:
-    """A group's values, for a heading.
-
-    >>> short("model=Qwen/Qwen2.5-3B-Instruct")
-    'Qwen2.5-3B-Instruct'
-    """
-    from dsl_probe.share.groups import parse_group
-
-    return ", ".join(v.rsplit("/", 1)[-1] if k in ("model", "run") else v for k, v in parse_group(group).items())
 
 
 def representatives(texts: list[str], top: int) -> list[str]:

@@ -28,6 +28,15 @@ def parse_group(group: str) -> dict[str, str]:
     return conditions
 
 
+def short(group: str) -> str:
+    """A group's values, for a heading.
+
+    >>> short("model=Qwen/Qwen2.5-3B-Instruct")
+    'Qwen2.5-3B-Instruct'
+    """
+    return ", ".join(v.rsplit("/", 1)[-1] if k in ("model", "run") else v for k, v in parse_group(group).items())
+
+
 def group_columns(*groups: str | None) -> list[str]:
     """Columns that the groups look at."""
     return sorted({column for group in groups if group for column in parse_group(group)})

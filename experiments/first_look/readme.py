@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dsl_probe.demo import LIMITS, START, TRAINED
 from dsl_probe.share.compare import Comparison
-from dsl_probe.share.findings import representatives, short
+from dsl_probe.share.findings import representatives
+from dsl_probe.share.groups import short
 from dsl_probe.store import Run
 
 
@@ -43,7 +44,7 @@ def rows(c: Comparison):
 
 def text(run: Run) -> str:
     """The whole section, in Markdown."""
-    imported, mined = (run.stage(s)["counts"] for s in ("import", "mine"))
+    imported, mined = (run.counts(s) for s in ("import", "mine"))
     comparisons = [Comparison(run, name) for name in TRAINED.values()]
     lengths = [c.result.units_a / c.result.units_b for c in comparisons]
     told = [c for c in comparisons if c.result.accuracy_difference[1] > 0]
