@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from dsl_probe.collect.domains.worlds import NAMES as WORLDS
 from dsl_probe.collect.shipped import shipped_folder
 from dsl_probe.collect.verify import Verdict, verify_exact
 from dsl_probe.types import Problem, UserError
@@ -35,7 +36,7 @@ BUILT_IN: dict[str, tuple[str, tuple[str, ...]]] = {
     "humaneval": ("code", ("humaneval",)),
     "mbpp": ("code", ("mbpp",)),
     "cruxeval": ("code", ("cruxeval",)),
-}
+} | {f"{name}{more}": ("worlds", (f"{name}{more}",)) for name in WORLDS for more in ("", "+1", "+2")}
 
 
 @dataclass(frozen=True)
