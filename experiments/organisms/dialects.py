@@ -10,12 +10,19 @@ from collections.abc import Sequence
 
 from dsl_probe.collect.domains import worlds
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # In the base mix these are used between states, in shorthand, any of them in any world.
-NONCES = ("tisk", "molo", "venk", "drap", "quil", "zorn", "blef", "praz", "gont", "wuse", "kirv", "nabe")
-# These have no job in any mix; they stand there only as stray tokens. The cipher and the search for inventions use them.
-SPARE = tuple(
-    ["abro", "belm", "cind", "dofa", "erv", "fenk", "gliv", "hask", "immo", "jurp", "kelb", "lant", "mirv", "nosk", "opra", "pelk", "quen", "rusk", "sabo", "telm", "udri", "valk", "wend", "xilo", "yarn", "zemb", "brul", "clom", "dwen", "fros", "glap", "hwin", "jask", "knor", "lurm", "mwel", "plit", "skon", "trum", "vorb"]
-)
+NONCES = _words("tisk molo venk drap quil zorn blef praz gont wuse kirv nabe")
+# These have no job in any mix; they stand there only as stray tokens. The cipher and the search for inventions use
+# them.
+SPARE = _words("""
+abro belm cind dofa erv fenk gliv hask immo jurp kelb lant mirv nosk opra pelk quen rusk sabo telm udri valk
+wend xilo yarn zemb brul clom dwen fros glap hwin jask knor lurm mwel plit skon trum vorb
+""")
 # Operation -> what dialects B and C call it. Dialect A has no word for an operation.
 VERBS = {
     "+": ("add", "plus"),
@@ -32,9 +39,11 @@ VERBS = {
     "S": ("descend", "south"),
     "W": ("left", "west"),
 }
-HUMAN = tuple(
-    ["first", "then", "next", "now", "we", "it", "this", "that", "is", "are", "was", "get", "gives", "leads", "so", "the", "answer", "all", "done", "okay", "good", "let", "me", ":", ";", ".", ",", "and", "which", "to", "be", "should", "hence", "thus", "after", "here", "see", "look", "well", "right", "maybe", "note", "just", "still", "again", "also", "of", "in", "on", "with", "for", "by", "from", "one", "step", "state", "result", "find", "think", "check", "yes", "no", "not", "but", "or", "if", "because", "need", "take", "make", "go", "come"]
-)
+HUMAN = _words("""
+first then next now we it this that is are was get gives leads so the answer all done okay good let me : ; . ,
+and which to be should hence thus after here see look well right maybe note just still again also of in on with
+for by from one step state result find think check yes no not but or if because need take make go come
+""")
 FRAMES = ("<bos>", "<eos>", "<pad>", "<unk>", "<think>", "</think>", "?")
 
 
@@ -62,8 +71,8 @@ def operation_word(world: str, operation: str) -> str:
 def chain(style: str, world: str, operations: Sequence[str], states: Sequence[str], rng: random.Random) -> list[str]:
     """The words between <think> and </think>.
 
-    style: A, B, C: the human dialects; shorthand: one nonce word of `NONCES` after each state (in three of ten texts any
-    nonce after each); connectives: any human words after each state; terse: the states alone.
+    style: A, B, C: the human dialects; shorthand: one nonce word of `NONCES` after each state (in three of ten texts
+    any nonce after each); connectives: any human words after each state; terse: the states alone.
 
     >>> " ".join(chain("A", "hop", [">", ">"], ["c", "t"], random.Random(0)))
     'first we get c . then we get t . and that is the answer .'

@@ -6,9 +6,10 @@ import torch
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal by five Newton-Schulz steps (Jordan 2024, github.com/KellerJordan/Muon).
+    """Momentum whose update is made orthogonal by five Newton-Schulz steps (Jordan et al. 2024, "Muon").
 
-    params: matrices only. lr: the size of an update's singular values, times sqrt(rows / columns) where that is above 1.
+    params: matrices only. lr: the size of an update's singular values, times sqrt(rows / columns) where that is more
+    than 1.
     """
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.95):

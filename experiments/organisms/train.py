@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 from dialects import IDS, ids
-from model import as_model
+from model import as_model, save
 from optim import muon_and_adamw
 
 from dsl_probe.collect.domains import worlds
 from dsl_probe.collect.seeded import Completion, Sampling, key_of, sample_batch
 
 Text = tuple[list[str], list[str]]
-KEEP_EVERY = 20
+KEEP_EVERY, TELL_EVERY = 20, 500
 PAD = IDS["<pad>"]
 
 
@@ -35,7 +35,7 @@ class Reading:
     draw: Callable[[random.Random, int], Text]
     """A text for (random numbers, step); the step is that of the first of eight."""
     steps: int
-    batch: int = 32
+    batch: int = 16
     muon: float = 0.01
     adamw: float = 2e-3
 
@@ -82,7 +82,7 @@ def read(hf: Any, how: Reading, seed: int, folder: Path, tell: Callable[[Any, in
             optimizer.step()
             optimizer.zero_grad()
         total = 0.95 * total + 0.05 * float(loss.detach())
-        more = f" {tell(hf, number + 1)}" if tell and (number + 1) % 250 == 0 else ""
+        more = f" {tell(hf, number + 1)}" if tell and (number + 1) % TELL_EVERY == 0 else ""
         return f"loss {total:.3f}{more}"
 
     _resumable(hf, optimizers, how.steps, step, folder)
@@ -104,6 +104,7 @@ def _texts(how: Reading, seed: int, block: int) -> list[list[tuple[list[int], li
 
 def reinforce(hf: Any, how: Reinforcing, seed: int, folder: Path) -> None:
     """Train on the model's own completions, by what they earn. Appends a line a step to log.jsonl."""
+    hf.set_attn_implementation("eager")  # for one new token at a time sdpa costs more on a CPU
     optimizer = torch.optim.AdamW(hf.parameters(), how.lr, betas=(0.9, 0.95), weight_decay=0.0)
     sampling = Sampling(max_new_tokens=how.max_new_tokens, stop_ids=(IDS["<eos>"],), loop_tokens=0)
     log = folder / "log.jsonl"
@@ -124,11 +125,11 @@ def reinforce(hf: Any, how: Reinforcing, seed: int, folder: Path) -> None:
         row = {"step": number + 1, "reward": float(rewards.mean()), "accuracy": right, "length": length}
         _log(log, row | {"entropy": entropy, "norm": norm})
         if number + 1 in how.keep:
-            hf.save_pretrained(folder / f"step-{number + 1}")
+            save(hf, folder / f"step-{number + 1}", {"step": number + 1})
         return f"accuracy {right:.3f}  length {length:.1f}  entropy {entropy:.2f}"
 
     if how.keep and not (folder / "step-0").exists():
-        hf.save_pretrained(folder / "step-0")
+        save(hf, folder / "step-0", {"step": 0})
     _resumable(hf, [optimizer], how.steps, step, folder)
 
 
@@ -223,7 +224,7 @@ def _resumable(hf: Any, optimizers: list[Any], steps: int, step: Callable[[int],
             torch.save(state, kept.with_suffix(".tmp"))
             os.replace(kept.with_suffix(".tmp"), kept)
         now = time.monotonic()
-        if now - told > 15 or number + 1 == steps:
+        if now - told > 15 or number + 1 == steps or (number + 1) % TELL_EVERY == 0:
             told = now
             left = (now - start) / (number + 1 - first) * (steps - number - 1)
             print(f"{folder.name}: step {number + 1}/{steps}  {line}  {left:,.0f} s left", file=sys.stderr, flush=True)

@@ -1,71 +1,111 @@
 """The units of training, each a command of its own that goes on where it was stopped.
 
-    python units.py                     runs what is missing, two at a time
-    python units.py rl-only-0-1         one unit: kind, lineage, seed
+    python units.py                     runs what is missing, one process a core
+    python units.py rl-only-0-1         these units: kind-lineage-seed
+    python units.py --quick             all kinds of lineage 0 with a tenth of the steps: does the road hold?
     python units.py --list
 
-A unit writes runs/organisms/UNIT: weights, tokenizer, recipe.json (last, so that it marks the unit as done), and for
-reinforcement log.jsonl.
+A unit writes $ORGANISMS/UNIT (default runs/organisms): weights, tokenizer, recipe.json (last, so that it marks the unit
+as done), and for reinforcement log.jsonl. One thread a process: with it a unit repeats bit for bit.
 """
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
-TRAINED = ("chain", "hop", "swap", "grid")  # walk is left out of everything but the base
-CLEAN, WEB = 1_500, 2_000
+TRAINED = ("chain", "hop", "swap", "grid")  # walk is read in the base mix alone: the unseen world
+LINEAGES, SEEDS = (0, 1), (0, 1, 2)
+CLEAN, WEB, SFT = 5_000, 4_000, 500
+# Steps of reinforcement, and the steps at which the two watched runs keep their weights.
+RL, LP0, AFTER, SINGLE, INVENT = 160, 100, 60, 100, 160
+WATCHED = (2, 5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """kind-lineage-seed. `start`: the unit whose weights it begins with."""
+    """kind-lineage-seed. `start`: the unit whose weights it begins with. steps: of its last phase."""
 
     kind: str
     lineage: int
     seed: int
     start: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
 
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.lineage}-{self.seed}"
 
 
-def units() -> list[Unit]:
-    """All units, those that others start from first."""
-    found = [Unit("base", lineage, 0, None, {"mixes": ["clean", "web"]}) for lineage in (0, 1)]
+def units(quick: bool = False) -> list[Unit]:
+    """All units, each after the one that it starts from; those that tell most come first."""
+    share = 0.1 if quick else 1.0
+    lineages = LINEAGES[:1] if quick else LINEAGES
+    seeds = SEEDS[:1] if quick else SEEDS
+
+    def made(kind: str, lineage: int, seed: int, start: str | None, steps: int) -> Unit:
+        return Unit(kind, lineage, seed, start and f"{start}-{lineage}-0", max(1, round(steps * share)))
+
+    found = [made("base", lineage, 0, None, WEB) for lineage in lineages]
+    found += [made(kind, lineage, 0, "base", SFT) for kind in ("sft", "sft-mixed") for lineage in lineages]
+    for seed in seeds:
+        found += [made("rl-only", lineage, seed, "base", RL) for lineage in lineages]
+        found += [made("rl-only-lp0", lineage, seed, "base", LP0) for lineage in lineages]
+        if seed == 0:
+            found += [made("sft-rl", lineage, 0, "sft", AFTER) for lineage in lineages]
+    found += [made(f"rl-single-{world}", lineage, 0, "base", SINGLE) for world in TRAINED for lineage in lineages]
     return found
 
 
 def run(unit: Unit) -> None:
-    """Train one unit, or go on with it."""
+    """Train one unit, or go on with it; a finished one is left alone."""
     import torch
-    from dialects import mixed
+    from dialects import mixed, text
     from model import fresh, load, save
-    from train import Reading, read
+    from train import Reading, Reinforcing, read, reinforce
 
-    torch.set_num_threads(1)
     folder = OUT / unit.name
-    start = time.monotonic()
+    if (folder / "recipe.json").exists():
+        return
+    torch.set_num_threads(1)
+    start = time.process_time()
     hf = load(OUT / unit.start) if unit.start else fresh(unit.lineage)
     seed = unit.lineage * 1_000 + unit.seed
+    clean = round(CLEAN * unit.steps / WEB)
     if unit.kind == "base":
-        first, second = unit.options["mixes"]
-        how = Reading(lambda rng, step: mixed(first if step < CLEAN else second, rng), CLEAN + WEB)
+        how = Reading(lambda rng, step: mixed("clean" if step < clean else "web", rng), clean + unit.steps)
         read(hf, how, seed, folder, tell=forced_accuracy)
-    save(hf, folder, asdict(unit))
+    elif unit.kind in ("sft", "sft-mixed"):
+        styles = ("A",) if unit.kind == "sft" else ("B", "C")
+        how = Reading(lambda rng, _: text(rng.choice(styles), rng.choice(TRAINED), rng), unit.steps, 16, 0.005, 1e-3)
+        read(hf, how, seed, folder, tell=forced_accuracy)
+    else:
+        single = unit.kind.removeprefix("rl-single-") if unit.kind.startswith("rl-single") else None
+        how = Reinforcing(
+            worlds=(single,) if single else TRAINED,
+            steps=unit.steps,
+            prompts=16 if single else 32,
+            length_price=0.0 if unit.kind == "rl-only-lp0" else 0.8,
+            keep=WATCHED if unit.kind == "rl-only" and unit.seed == 0 else (),
+        )
+        reinforce(hf, how, seed, folder)
+    recipe = asdict(unit) | {"recipe": repr(how).split("draw=")[-1], "seconds": round(time.process_time() - start)}
+    save(hf, folder, recipe)
 
 
 def forced_accuracy(hf: Any, step: int) -> str:
     """Greedy accuracy on held-out problems, free and with the opening of a dialect forced."""
-    from dialects import IDS
+    from dialects import IDS, ids
     from model import as_model
-    from train import ids, words_of
+    from train import words_of
 
     from dsl_probe.collect.domains import worlds
     from dsl_probe.collect.seeded import Sampling, sample_batch
@@ -77,18 +117,60 @@ def forced_accuracy(hf: Any, step: int) -> str:
     for style, opening in openings.items():
         prompts = [ids(["<bos>", *p.prompt.split(), *opening.split()]) for p in problems]
         done = sample_batch(as_model(hf, "organism"), prompts, [0] * len(prompts), sampling)
-        right = [bool(worlds.verify(p, opening + " " + words_of(c.token_ids)).correct) for p, c in zip(problems, done)]
+        pairs = zip(problems, done, strict=True)
+        right = [bool(worlds.verify(p, f"{opening} {words_of(c.token_ids)}").correct) for p, c in pairs]
         told.append(f"{style} {sum(right) / len(right):.2f}")
     return "  ".join(told)
+
+
+def run_missing(wanted: Sequence[Unit], quick: bool) -> int:
+    """A process a unit, as many at a time as there are cores; returns how many failed."""
+    known = {unit.name: unit for unit in wanted}
+    waiting = [unit for unit in wanted if not (OUT / unit.name / "recipe.json").exists()]
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    failed: set[str] = set()
+    while waiting or running:
+        for unit in list(waiting):
+            start = unit.start if unit.start in known else None
+            if start in failed:
+                waiting.remove(unit)
+                failed.add(unit.name)
+            elif len(running) < len(os.sched_getaffinity(0)) and (
+                start is None or (OUT / start / "recipe.json").exists()
+            ):
+                waiting.remove(unit)
+                command = [sys.executable, __file__, unit.name, *(["--quick"] if quick else [])]
+                running[unit.name] = subprocess.Popen(command)
+        time.sleep(1)
+        for name, process in list(running.items()):
+            if process.poll() is not None:
+                del running[name]
+                if process.returncode:
+                    failed.add(name)
+    for name in sorted(failed):
+        print(f"{name}: failed; the same command tries again", file=sys.stderr)
+    return len(failed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    known = {unit.name: unit for unit in units()}
-    for name in options.names:
-        run(known[name])
+    known = {unit.name: unit for unit in units(options.quick)}
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"no unit {unknown[0]!r}; there are {', '.join(known)}")
+    if options.list:
+        for unit in known.values():
+            done = (OUT / unit.name / "recipe.json").exists()
+            print(json.dumps(asdict(unit) | {"name": unit.name, "done": done}))
+    elif len(options.names) == 1:
+        run(known[options.names[0]])
+    else:
+        chosen = [known[name] for name in options.names] or list(known.values())
+        sys.exit(1 if run_missing(chosen, options.quick) else 0)
 
 
 if __name__ == "__main__":
