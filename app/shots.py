@@ -104,7 +104,7 @@ def views(run: Path, motif: str) -> dict[str, tuple[str, dict[str, str]]]:
 
 def example(run, comparison: str | None = None) -> dict[str, str]:
     """A trace of A that holds the strongest discovery of A."""
-    from dsl_probe.share.groups import group_columns, select_rows
+    from dsl_probe.groups import group_columns, select_rows
 
     if comparison is None:
         return {}

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from dsl_probe.share.groups import parse_group, select_rows
+from dsl_probe.groups import parse_group, select_rows
 from dsl_probe.types import UserError
 
 TRACES = pa.table(

@@ -7,7 +7,7 @@ import streamlit as st
 import tokens
 
 import data
-from dsl_probe.share.groups import parse_group
+from dsl_probe.groups import parse_group
 
 # As the Compare page says it, so that a chosen domain is kept from page to page.
 ALL = "all"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from dsl_probe.groups import group_columns, select_rows
 from dsl_probe.share.contrast import ALPHA, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
 from dsl_probe.share.domains import Interval, domain_sharing
-from dsl_probe.share.groups import group_columns, select_rows
 from dsl_probe.store import Run
 from dsl_probe.types import COMPARISON, SHARING, UserError
 

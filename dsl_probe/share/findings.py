@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsl_probe.groups import short
 from dsl_probe.share.compare import Comparison
 from dsl_probe.share.contrast import ALPHA
-from dsl_probe.share.groups import short
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from dsl_probe.demo import LIMITS, START, TRAINED
+from dsl_probe.groups import short
 from dsl_probe.share.compare import Comparison
 from dsl_probe.share.findings import representatives
-from dsl_probe.share.groups import short
 from dsl_probe.store import Run
 
 
