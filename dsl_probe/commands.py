@@ -276,21 +276,23 @@ def status(argv: list[str]) -> int:
 
 
 def demo(argv: list[str]) -> int:
-    """The whole road on the shipped traces of real models, into runs/demo."""
+    """The whole road: model organisms into runs/demo, the shipped traces of real models into runs/real."""
     from dsl_probe.demo import as_lines, run_demo
 
     @dataclass(frozen=True)
     class Options:
-        """Import, mine and compare the shipped traces of real models."""
+        """Collect from the model organisms with states, mine and compare; import, mine and compare real traces."""
 
         out: Path = Path("runs/demo")
-        """The run folder."""
+        """The run folder of the organisms; each is collected into OUT-NAME first."""
+        real: Path = Path("runs/real")
+        """The run folder of the real traces."""
         force: bool = False
         """Replace what an earlier demo left."""
         json: bool = False
         """One JSON object on stdout."""
 
     o = parse(Options, "demo", argv)
-    report = run_demo(o.out, o.force)
-    show(o.json, report, as_lines(report, o.out))
+    report = run_demo(o.out, o.real, o.force)
+    show(o.json, report, as_lines(report, o.out, o.real))
     return 0

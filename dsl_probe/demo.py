@@ -1,4 +1,4 @@
-"""The demo: every GRPO model among the shipped traces against its own start model, on the same prompts."""
+"""The demo: the question on model organisms whose training we know, and on real models as far as their traces reach."""
 
 import sys
 from dataclasses import asdict
@@ -7,6 +7,16 @@ from typing import Any
 
 from dsl_probe.collect.shipped import shipped_folder
 
+# Organism -> regime. All were trained from "base"; sft on one human dialect, rl-only on right answers alone.
+ORGANISMS = {"base": "base", "sft": "sft", "rl-only": "rl_only"}
+WORLDS = ("chain", "hop", "swap", "grid", "walk")
+# Name of a comparison -> its two models.
+PAIRS = {"rl-only-vs-sft": ("rl-only", "sft"), "rl-only-vs-base": ("rl-only", "base"), "sft-vs-base": ("sft", "base")}
+ORGANISM_LIMITS = (
+    "These are laboratory models of 0.9 M parameters: they show what the tool does where the truth is known, and what "
+    "can happen, not what large models do. One seed of one lineage is shown; experiments/organisms has all. The words "
+    "that rl-only over-uses were in the base model's training text, where RL found them: selected, not invented."
+)
 START = "Qwen/Qwen2.5-3B-Instruct"
 # Model -> name of its comparison. All were trained from START and answered the same prompts.
 TRAINED = {
@@ -26,39 +36,106 @@ LIMITS = (
 )
 
 
-def run_demo(out: Path, force: bool = False) -> dict[str, Any]:
-    """Import, mine and compare; what is done already is kept, unless `force`. Returns counts and findings."""
+def run_demo(out: Path, real: Path, force: bool = False) -> dict[str, Any]:
+    """Both halves; what is done already is kept, unless `force`. Returns counts and findings.
+
+    `out` holds the organisms' traces, collected into `out`-NAME first, with states; `real` those of real models.
+    """
+    return {"organisms": organisms(out, force), "real": real_models(real, force)}
+
+
+def organisms(out: Path, force: bool = False) -> dict[str, Any]:
+    """Collect from each organism, bring the traces together, keep its states on its own traces, mine, compare."""
+    from dsl_probe.collect.capture import CaptureConfig, capture_states
+    from dsl_probe.collect.importer import import_traces
+    from dsl_probe.collect.sample import CollectConfig, collect
+    from dsl_probe.mine.stage import mine_motifs
+    from dsl_probe.store import Run
+
+    models = shipped_folder("organisms")
+    parts, report = [], {"collect": {}, "capture": {}}
+    for name, regime in ORGANISMS.items():
+        _say(f"collect from {name}")
+        part = Run.create(out.with_name(f"{out.name}-{name}"))
+        config = CollectConfig(
+            model=str(models / name),
+            name=name,
+            regime=regime,
+            start_model=None if name == "base" else "base",
+            start_ckpt="unknown" if name == "base" else "base",
+            reasoning_sft=regime == "sft",
+            domains=WORLDS,
+            n=100,
+            samples=2,
+            template="raw",
+            max_new_tokens=110,
+            batch_size=256,
+            dtype="float32",
+            device="cpu",
+        )
+        report["collect"][name] = asdict(collect(part, config, force=force))
+        parts.append(part.path)
+    run = Run.create(out)
+    report["import"] = asdict(import_traces(run, parts, force=force))
+    for name in ORGANISMS:
+        _say(f"states of {name}")
+        config = CaptureConfig(
+            model=str(models / name),
+            name=name,
+            only=f"model={name}",
+            layers=(1, 3),
+            at=("every:4",),
+            batch=64,
+            compute="float32",
+            device="cpu",
+        )
+        report["capture"][name] = asdict(capture_states(run, config, force=force))
+    report["mine"] = asdict(mine_motifs(run, force=force))
+    pairs = {name: (f"model={a}", f"model={b}", "model=base") for name, (a, b) in PAIRS.items()}
+    return report | {"comparisons": _compare(run, pairs, force)}
+
+
+def real_models(out: Path, force: bool = False) -> dict[str, Any]:
+    """Every GRPO model among the shipped traces against its own start model, on the same prompts."""
     from dsl_probe.collect.importer import import_traces
     from dsl_probe.mine.stage import mine_motifs
-    from dsl_probe.share.compare import CompareConfig, compare
-    from dsl_probe.share.findings import findings
     from dsl_probe.store import Run
 
     run = Run.create(out)
+    _say("import the traces of real models")
     imported = import_traces(run, sorted(shipped_folder("traces").glob("*.parquet")), force=force)
     mined = mine_motifs(run, force=force)
-    report: dict[str, Any] = {"import": asdict(imported), "mine": asdict(mined), "comparisons": {}}
-    for model, name in TRAINED.items():
-        print(f"demo: {name}", file=sys.stderr, flush=True)
-        start = f"model={START}"
-        done = compare(
-            run, CompareConfig(a=f"model={model}", b=start, base=start, same_prompt=True, name=name), force=force
-        )
-        report["comparisons"][name] = {**asdict(done.result), "findings": [f.text for f in findings(done, top=4)]}
+    start = f"model={START}"
+    pairs = {name: (f"model={model}", start, start) for model, name in TRAINED.items()}
+    return {"import": asdict(imported), "mine": asdict(mined), "comparisons": _compare(run, pairs, force)}
+
+
+def _compare(run: Any, pairs: dict[str, tuple[str, str, str]], force: bool) -> dict[str, Any]:
+    from dsl_probe.share.compare import CompareConfig, compare
+    from dsl_probe.share.findings import findings
+
+    report = {}
+    for name, (a, b, base) in pairs.items():
+        _say(f"compare {name}")
+        done = compare(run, CompareConfig(a=a, b=b, base=base, same_prompt=True, name=name), force=force)
+        report[name] = {**asdict(done.result), "findings": [f.text for f in findings(done, top=4)]}
     return report
 
 
-def as_lines(report: dict[str, Any], out: Path) -> list[str]:
+def as_lines(report: dict[str, Any], out: Path, real: Path) -> list[str]:
     """The report for a person, and how to open the rest."""
-    lines = [
-        f"{report['import']['traces']:,} traces, {report['mine']['units']:,} units, {report['mine']['motifs']:,} motifs"
-    ]
-    for name, part in report["comparisons"].items():
-        lines += ["", f"{name}", *(f"  {text}" for text in part["findings"])]
-    return [
-        *lines,
-        "",
-        f"Limits: {LIMITS}",
-        "",
-        f"Browse it: make app   (or: streamlit run app/main.py -- --run {out})",
-    ]
+    lines = []
+    for half, title, limits, path in (
+        ("organisms", "Model organisms", ORGANISM_LIMITS, out),
+        ("real", "Real models", LIMITS, real),
+    ):
+        traces, mined = report[half]["import"], report[half]["mine"]
+        lines += [f"{title}: {traces['traces']:,} traces, {mined['units']:,} units, {mined['motifs']:,} motifs"]
+        for name, part in report[half]["comparisons"].items():
+            lines += ["", f"{name}", *(f"  {text}" for text in part["findings"])]
+        lines += ["", f"Limits: {limits}", f"Browse it: streamlit run app/main.py -- --run {path}", ""]
+    return lines
+
+
+def _say(what: str) -> None:
+    print(f"demo: {what}", file=sys.stderr, flush=True)

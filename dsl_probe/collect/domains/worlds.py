@@ -210,10 +210,13 @@ def written_states(world: str, completion: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def draw(world: str, rng: random.Random, more: int = 0) -> str:
-    """Start and operations of a random problem, held out or not; with `more`, that many more than the longest."""
-    least, most = STEPS[world]
-    steps = most + more if more else rng.randint(least, most)
+def draw(world: str, rng: random.Random, more: int = 0, least: int | None = None) -> str:
+    """Start and operations of a random problem, held out or not; with `more`, that many more than the longest.
+
+    least: fewest operations, in place of the world's own.
+    """
+    fewest, most = STEPS[world]
+    steps = most + more if more else rng.randint(least or fewest, most)
     start = random_state(world, rng)
     if world == "chain":
         return " ".join([start, *(f"{rng.choice('+-*')} {rng.choice(DIGITS[1:])}" for _ in range(steps))])
