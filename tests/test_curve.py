@@ -108,7 +108,8 @@ def test_resampling_keeps_the_start_and_draws_the_rest(tmp_path):
 
     from dsl_probe.collect.curve import resample
     from dsl_probe.collect.domains import Domain
-    from dsl_probe.collect.seeded import LocalBackend, Sampling
+    from dsl_probe.collect.local import LocalBackend
+    from dsl_probe.collect.seeded import Sampling
     from dsl_probe.collect.verify import verify_exact
     from dsl_probe.models import load_model
     from dsl_probe.types import Problem, UserError

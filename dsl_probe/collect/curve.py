@@ -178,7 +178,9 @@ def resample(
 
     >>> tree = resample(run.table("traces/00000"), model, domain, Sampling(stop_ids=(2,)))     # doctest: +SKIP
     """
-    from dsl_probe.collect.seeded import by_length, key_of, sample_batch, sampling_record, shown
+    from dsl_probe.collect.decode import draw
+    from dsl_probe.collect.local import sampling_record, shown
+    from dsl_probe.collect.seeded import key_of
 
     starts = []  # (row, tokens kept, number of the step, sample)
     for row in traces.to_pylist():
@@ -192,24 +194,24 @@ def resample(
     prompts = [[*row["prompt_ids"], *row["token_ids"][:k]] for row, k, _, _ in starts]
     keys = [key_of(seed, f"{row['trace_id']}/{k}", sample) for row, k, _, sample in starts]
     record = json.dumps(sampling_record(model, sampling, seed, batch_size), sort_keys=True)
-    rows: list[dict[str, Any]] = [{}] * len(starts)
-    for batch in by_length([len(p) for p in prompts], batch_size):
-        done = sample_batch(model, [prompts[i] for i in batch], [keys[i] for i in batch], sampling)
-        for i, completion in zip(batch, done, strict=True):
-            row, k, number, sample = starts[i]
-            prefix = row["prefix"] + shown(model, row["token_ids"][:k], sampling)
-            text = prefix + shown(model, completion.token_ids, sampling)
-            problem = Problem(row["problem_id"], row["domain"], row["prompt"], row["reference"])
-            verdict = domain.verify(problem, text)
-            meta = {"parent": row["trace_id"], "step": k, "step_number": number, "verdict": verdict.reason}
-            rows[i] = row | {
+    rows: list[dict[str, Any]] = []
+    done = draw(model, prompts, keys, sampling, size=batch_size)
+    for (row, k, number, sample), prompt, completion in zip(starts, prompts, done, strict=True):
+        prefix = row["prefix"] + shown(model, row["token_ids"][:k], sampling)
+        text = prefix + shown(model, completion.token_ids, sampling)
+        problem = Problem(row["problem_id"], row["domain"], row["prompt"], row["reference"])
+        verdict = domain.verify(problem, text)
+        meta = {"parent": row["trace_id"], "step": k, "step_number": number, "verdict": verdict.reason}
+        rows.append(
+            row
+            | {
                 "trace_id": f"{row['trace_id']}/{k}/{seed}.{sample}",
                 "sample": sample,
                 "seed": seed,
                 "sampling": record,
                 "text": text,
                 "prefix": prefix,
-                "prompt_ids": prompts[i],
+                "prompt_ids": prompt,
                 "token_ids": completion.token_ids,
                 "logprobs": completion.logprobs,
                 "entropies": completion.entropies,
@@ -218,6 +220,7 @@ def resample(
                 "correct": verdict.correct,
                 "meta": json.dumps(meta, sort_keys=True),
             }
+        )
     return pa.Table.from_pylist(rows, schema=TRACES)
 
 

@@ -1,6 +1,6 @@
 """The collect stage: problems in, verified reasoning out, as `traces/*.parquet` and `curve.parquet`.
 
-A shard is a fixed list of (model, problem, sample), sampled in fixed batches, so that stopping, resuming or losing the
+A shard is a fixed list of (model, problem, sample), sampled in a fixed order, so that stopping, resuming or losing the
 machine at any moment leads to the same bytes (on the same kind of device with the same library versions).
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsl_probe.collect.curve import curve_table, tokens_spent
-from dsl_probe.collect.seeded import LocalBackend, Outcome, Sampling
+from dsl_probe.collect.local import LocalBackend
+from dsl_probe.collect.seeded import Outcome, Sampling
 from dsl_probe.models import checkpoints, forget_models, load_model, model_identity, template_text
 from dsl_probe.store import Run
 from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError
@@ -60,7 +61,8 @@ class CollectConfig:
     loop_tokens: int = 256
     """A completion whose last so many tokens repeat one block of at most a quarter of that ends as a loop; 0: never."""
     batch_size: int = 32
-    """Completions sampled together. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
+    """Completions of the longest prompt sampled together; of shorter ones as many more, up to four times, as take the
+    same memory. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
     shard: int = 256
     """Completions in a file: what is lost at most when the machine stops."""
     dtype: str = "auto"
@@ -123,8 +125,8 @@ class _Source:
 def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectResult:
     """Sample, verify and store completions; what is on disk already is kept, unless `force`.
 
-    Memory: the model, one batch, one shard of rows. Progress goes to stderr. A verifier that raises costs its verdict
-    (`correct` null, the reason in `meta`), not the trace.
+    Memory: the model, the cache of one batch, one shard of rows. Progress goes to stderr. A verifier that raises costs
+    its verdict (`correct` null, the reason in `meta`), not the trace.
 
     >>> collect(Run.create("runs/new"), CollectConfig(domains=("math", "logic"), n=50))     # doctest: +SKIP
     """
