@@ -364,6 +364,18 @@ def test_collect_again_does_nothing_and_another_setting_is_refused(tmp_path, con
         collect(run, replace(config, temperature=0.5))
 
 
+def test_the_command_takes_the_options_of_an_earlier_collect(tmp_path, config, capsys):
+    from dsl_probe.cli import main
+
+    run = Run.create(tmp_path / "run")
+    collect(run, replace(config, prefix="<think>"))
+    again = ["collect", "--out", str(tmp_path / "again"), "--config", str(run.path / "stages/collect.json")]
+    assert main(again) == 0
+    assert _bytes(Run(tmp_path / "again")) == _bytes(run)
+    assert main([*again, "--samples", "1", "--force", "--json"]) == 0  # an option beside the file wins
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["traces"] == 7
+
+
 def test_a_missing_shard_alone_is_sampled_again(tmp_path, config):
     run = Run.create(tmp_path / "run")
     collect(run, config)
