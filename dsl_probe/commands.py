@@ -137,10 +137,16 @@ def collect(argv: list[str]) -> int:
         f"{result.traces:,} traces of {result.problems:,} problems, {result.tokens:,} tokens ({finishes}) -> {o.out}",
         f"accuracy: {accuracy or 'nothing could be verified'}",
     ]
+    if o.config.resample:
+        lines.append(
+            f"tree of {result.parents:,} parents: {result.deciding:,} steps change the accuracy (p <= .05, allowing "
+            f"for the other steps of their parent) -> {o.out}/tree.parquet"
+        )
+    lines += [f"{count:,} parents left out: {reason}" for reason, count in result.left_out.items()]
     if result.unverified:
         lines.append(f"{result.unverified:,} traces without a verdict; the reason stands in their meta")
     show(o.json, asdict(result), lines)
-    return 1 if result.unverified else 0
+    return 1 if result.unverified or result.left_out else 0
 
 
 def capture(argv: list[str]) -> int:

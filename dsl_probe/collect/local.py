@@ -29,7 +29,7 @@ class LocalBackend:
             if problem.id not in rendered:
                 rendered[problem.id] = [*render(self.model, self.template, problem.prompt), *prefix]
         prompts = [rendered[problem.id] for problem, _ in pairs]
-        self._fits(prompts)
+        self.fits(prompts)
         keys = [key_of(self.seed, problem.id, sample) for problem, sample in pairs]
         done = draw(self.model, prompts, keys, self.options, size=self.size, progress=progress)
         meta = {"prefix_tokens": len(prefix)} if prefix else {}
@@ -43,7 +43,8 @@ class LocalBackend:
             for prompt, completion in zip(prompts, done, strict=True)
         ]
 
-    def _fits(self, prompts: Sequence[Sequence[int]]) -> None:
+    def fits(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Raises UserError where a prompt with its completion is longer than the model's context."""
         room = getattr(self.model.hf.config.get_text_config(decoder=True), "max_position_embeddings", None)
         longest = max(map(len, prompts))
         if room and longest + self.options.max_new_tokens > room:
