@@ -5,9 +5,9 @@ A command imports what it needs inside, so that `status` answers at once.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
@@ -43,7 +43,10 @@ def parse(options: Callable[..., T], name: str, argv: list[str], config: Any = N
             raise UserError("--config needs the file of a stage, such as runs/x/stages/mine.json")
         argv, config = argv[:at] + argv[at + 2 :], _saved(type(config), Path(argv[at + 1]))
     run: Any = tyro.cli
-    extra = {} if config is None else {"default": options(run=tyro.MISSING_NONPROP, config=config)}
+    extra = {}
+    if config is not None:
+        needed = [f.name for f in fields(cast(Any, options)) if f.default is MISSING and f.default_factory is MISSING]
+        extra["default"] = options(**dict.fromkeys(needed, tyro.MISSING_NONPROP), config=config)
     return run(options, prog=f"dsl-probe {name}", args=argv, **extra)
 
 
@@ -79,7 +82,7 @@ def import_(argv: list[str]) -> int:
         json: bool = False
         """One JSON object on stdout."""
 
-    o = parse(Options, "import", _repeatable(argv, "--map"))
+    o = parse(Options, "import", _repeatable(argv, "--map"), ImportConfig())
     if o.out is None:
         raise UserError("--out is missing: dsl-probe import SOURCE... --out RUN")
     result = import_traces(Run.create(o.out), o.sources, o.config, force=o.force)
@@ -126,7 +129,7 @@ def collect(argv: list[str]) -> int:
         json: bool = False
         """One JSON object on stdout."""
 
-    o = parse(Options, "collect", argv)
+    o = parse(Options, "collect", argv, CollectConfig())
     result = collect_traces(Run.create(o.out), o.config, force=o.force)
     accuracy = "  ".join(f"{domain} {value:.3f}" for domain, value in result.accuracy.items())
     finishes = ", ".join(f"{n:,} {finish}" for finish, n in result.finishes.items())
@@ -134,10 +137,16 @@ def collect(argv: list[str]) -> int:
         f"{result.traces:,} traces of {result.problems:,} problems, {result.tokens:,} tokens ({finishes}) -> {o.out}",
         f"accuracy: {accuracy or 'nothing could be verified'}",
     ]
+    if o.config.resample:
+        lines.append(
+            f"tree of {result.parents:,} parents: {result.deciding:,} steps change the accuracy (p <= .05, allowing "
+            f"for the other steps of their parent) -> {o.out}/tree.parquet"
+        )
+    lines += [f"{count:,} parents left out: {reason}" for reason, count in result.left_out.items()]
     if result.unverified:
         lines.append(f"{result.unverified:,} traces without a verdict; the reason stands in their meta")
     show(o.json, asdict(result), lines)
-    return 1 if result.unverified else 0
+    return 1 if result.unverified or result.left_out else 0
 
 
 def capture(argv: list[str]) -> int:

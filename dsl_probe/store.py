@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What each stage owns. `{id}` stands for what follows the dot in the stage's name: a model, a comparison.
 STAGE_FILES = {
     "import": ("traces/*.parquet", "rejected.parquet"),
-    "collect": ("traces/*.parquet", "curve.parquet"),
+    "collect": ("traces/*.parquet", "curve.parquet", "tree.parquet"),
     "score": ("scores/{id}/*",),
     "capture": ("acts/{id}/*",),
     "mine": ("units/*.parquet", "vocabulary.parquet", "motifs.parquet", "counts.parquet", "occurrences.parquet"),

@@ -125,6 +125,29 @@ TRACES = pa.schema(
         ("meta", pa.string()),
     ]
 )
+# One row a place that completions of a tree were drawn from (collect --resample); gain: of the step that follows it.
+TREE = pa.schema(
+    [
+        ("model", pa.string()),
+        ("parent", pa.string()),
+        ("problem_id", pa.string()),
+        ("domain", pa.string()),
+        ("step_number", pa.int32()),
+        ("tokens_kept", pa.int32()),
+        ("text", pa.string()),
+        ("n", pa.int32()),
+        ("correct", pa.int32()),
+        ("accuracy", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("gain", pa.float64()),
+        ("gain_low", pa.float64()),
+        ("gain_high", pa.float64()),
+        ("p", pa.float64()),
+        ("p_adj", pa.float64()),
+        ("mean_tokens", pa.float64()),
+    ]
+)
 REJECTED = pa.schema([("source", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
 # Flags of a unit: why it is not counted as vocabulary of the model. 0 means that it is.
 ECHO, PREFIX, FORMAT = 1, 2, 4

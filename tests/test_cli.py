@@ -28,6 +28,22 @@ def test_the_whole_road(tmp_path, capsys):
     assert [(s["stage"], s["state"]) for s in stages] == [("import", "done"), ("mine", "done"), ("compare.x", "done")]
 
 
+def test_import_takes_the_options_of_an_earlier_one(tmp_path, capsys):
+    (tmp_path / "t.jsonl").write_text('{"generation": "one"}\n{"generation": "two"}\n')
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert main(["import", str(tmp_path / "t.jsonl"), "--out", first, "--map", "generation=text"]) == 0
+    again = ["import", str(tmp_path / "t.jsonl"), "--out", second, "--config", f"{first}/stages/import.json"]
+    assert main([*again, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["traces"] == 2
+    assert (tmp_path / "second/traces/00000.parquet").read_bytes() == (
+        tmp_path / "first/traces/00000.parquet"
+    ).read_bytes()
+    # An option beside the file wins over what the file says.
+    assert main([*again, "--domain", "other", "--force"]) == 0
+    record = json.loads((tmp_path / "second/stages/import.json").read_text())["config"]
+    assert (record["domain"], record["map"]) == ("other", ["generation=text"])
+
+
 def test_rejected_rows_give_exit_code_1_and_the_reason(tmp_path, capsys):
     (tmp_path / "t.jsonl").write_text('{"answer": "ok"}\nnot json\n{"answer": "two"}\n')
     arguments = ["import", str(tmp_path / "t.jsonl"), "--out", str(tmp_path / "run"), "--map", "answer=text"]
@@ -48,10 +64,12 @@ def test_rejected_rows_give_exit_code_1_and_the_reason(tmp_path, capsys):
         (["compare", "RUN"], "two groups"),
         (["compare", "RUN", "--a", "x", "--b", "model=model-a"], "column=value"),
         (["mine", "RUN", "--config", "/nowhere"], "not the record of this stage"),
+        (["import", "x.jsonl", "--out", "OUT", "--config", "RUN/stages/mine.json"], "not the record of this stage"),
+        (["collect", "--out", "OUT", "--config", "RUN/stages/mine.json"], "not the record of this stage"),
     ],
 )
 def test_bad_input_gives_exit_code_2_and_one_line(tiny_run, tmp_path, capsys, argv, word):
-    argv = [str(tiny_run) if a == "RUN" else str(tmp_path / "new") if a == "OUT" else a for a in argv]
+    argv = [str(tmp_path / "new") if a == "OUT" else a.replace("RUN", str(tiny_run)) for a in argv]
     assert main(argv) == 2
     got = capsys.readouterr()
     assert word in got.err and "Traceback" not in got.err and got.err.count("\n") == 1 and got.out == ""

