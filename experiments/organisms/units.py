@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
 TRAINED = ("chain", "hop", "swap", "grid")  # walk is read in the base mix alone: the unseen world
 LINEAGES, SEEDS = (0, 1), (0, 1, 2)
-CLEAN, WEB, SFT = 5_000, 4_000, 500
+CLEAN, WEB, SFT = 3_000, 1_500, 250
 # Steps of reinforcement, and the steps at which the two watched runs keep their weights.
 RL, LP0, AFTER, SINGLE, INVENT = 160, 100, 60, 100, 160
 WATCHED = (2, 5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160)
@@ -81,11 +81,13 @@ def run(unit: Unit) -> None:
     seed = unit.lineage * 1_000 + unit.seed
     clean = round(CLEAN * unit.steps / WEB)
     if unit.kind == "base":
-        how = Reading(lambda rng, step: mixed("clean" if step < clean else "web", rng), clean + unit.steps)
+        how = Reading(
+            lambda rng, step: mixed("clean" if step < clean else "web", rng), clean + unit.steps, states_first=clean
+        )
         read(hf, how, seed, folder, tell=forced_accuracy)
     elif unit.kind in ("sft", "sft-mixed"):
         styles = ("A",) if unit.kind == "sft" else ("B", "C")
-        how = Reading(lambda rng, _: text(rng.choice(styles), rng.choice(TRAINED), rng), unit.steps, 16, 0.005, 1e-3)
+        how = Reading(lambda rng, _: text(rng.choice(styles), rng.choice(TRAINED), rng), unit.steps, 32, 0.002, 1e-3)
         read(hf, how, seed, folder, tell=forced_accuracy)
     else:
         single = unit.kind.removeprefix("rl-single-") if unit.kind.startswith("rl-single") else None
@@ -107,8 +109,9 @@ def forced_accuracy(hf: Any, step: int) -> str:
     from model import as_model
     from train import words_of
 
+    from dsl_probe.collect.decode import draw
     from dsl_probe.collect.domains import worlds
-    from dsl_probe.collect.seeded import Sampling, sample_batch
+    from dsl_probe.collect.seeded import Sampling
 
     openings = {"free": "<think>", "A": "<think> first we get", "B": "<think> okay ,", "C": "<think> let me think :"}
     problems = [p for name in TRAINED for p in worlds.problems(9, 25, (name,))]
@@ -116,7 +119,7 @@ def forced_accuracy(hf: Any, step: int) -> str:
     told = []
     for style, opening in openings.items():
         prompts = [ids(["<bos>", *p.prompt.split(), *opening.split()]) for p in problems]
-        done = sample_batch(as_model(hf, "organism"), prompts, [0] * len(prompts), sampling)
+        done = draw(as_model(hf, "organism"), prompts, [0] * len(prompts), sampling)
         pairs = zip(problems, done, strict=True)
         right = [bool(worlds.verify(p, f"{opening} {words_of(c.token_ids)}").correct) for p, c in pairs]
         told.append(f"{style} {sum(right) / len(right):.2f}")
