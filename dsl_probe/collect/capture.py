@@ -58,7 +58,7 @@ class CaptureConfig:
     dtype: Literal["bf16", "fp32"] = "bf16"
     """How states are stored. Not fp16: residuals leave its range."""
     backend: str = "transformers"
-    """transformers, transformer-lens, or package.module:object."""
+    """transformers, transformer-lens, vllm, or package.module:object."""
     batch: int = 8
     """Most traces in a pass."""
     batch_tokens: int = 8_192

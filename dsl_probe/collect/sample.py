@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dsl_probe.collect.curve import curve_table, tokens_spent
 from dsl_probe.collect.seeded import LocalBackend, Outcome, Sampling
@@ -77,6 +77,8 @@ class CollectConfig:
     """Glob over checkpoints of one training run, in place of --model; the step is read from each path."""
     trust_remote_code: bool = False
     """Let a model run the code that comes with it."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples. vllm is faster on a GPU; its draws are others, and it gives no entropies (`score` does)."""
     server: str | None = None
     """Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1: collects text only."""
     concurrency: int = 8
@@ -144,6 +146,7 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
             progress.skip(len(shard))
         else:
             if backend is None or loaded != source:
+                backend = None  # or two models would be held at a time
                 backend, loaded = _backend(source, config), source
             outcomes = backend([(problem, sample) for _, problem, sample in shard], progress)
             run.write_shard("traces", index, _table(source, shard, outcomes, backend, config))
@@ -162,6 +165,18 @@ def _backend(source: _Source, config: CollectConfig) -> Any:
         from dsl_probe.collect.server import ServerBackend
 
         return ServerBackend(config.server, config)
+    sampling = Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        max_new_tokens=config.max_new_tokens,
+        stop_texts=config.stop,
+        loop_tokens=config.loop_tokens,
+    )
+    if config.engine == "vllm":
+        from dsl_probe.collect.vllm import VllmBackend
+
+        return VllmBackend(source.spec, config, sampling)
     if config.checkpoints is not None:
         forget_models()
     model = load_model(
@@ -172,14 +187,6 @@ def _backend(source: _Source, config: CollectConfig) -> Any:
         dtype=config.dtype,
         device_map=config.device_map,
         trust_remote_code=config.trust_remote_code,
-    )
-    sampling = Sampling(
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        max_new_tokens=config.max_new_tokens,
-        stop_texts=config.stop,
-        loop_tokens=config.loop_tokens,
     )
     return LocalBackend(model, sampling, config.template, config.prefix, config.seed, config.batch_size)
 
@@ -279,6 +286,10 @@ def _check(config: CollectConfig) -> None:
         raise UserError(f"--regime {config.regime!r} is unknown; known are {', '.join(REGIMES)}.")
     if config.server and (config.checkpoints or config.adapter):
         raise UserError("--server samples the model that it serves: leave --checkpoints and --adapter out.")
+    if config.server and config.engine != "transformers":
+        raise UserError("--server samples by itself: leave --engine out.")
+    if config.engine not in ("transformers", "vllm"):
+        raise UserError(f"--engine {config.engine!r} is unknown; known are transformers, vllm.")
     template_text(config.template)
 
 

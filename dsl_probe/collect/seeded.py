@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 NOISE = "gumbel-sfc64-1"
-_LOOP_EVERY = 32
+LOOP_EVERY = 32
 _FIRST_LOOK = 1024
 
 
@@ -147,7 +147,7 @@ def sample_batch(
                     entropies[row].append(entropy)
                     if token in stops or _says(model.tokenizer, tokens[row], sampling.stop_texts):
                         finish[row], live[row] = "stop", False
-                    elif (step + 1) % _LOOP_EVERY == 0 and is_loop(tokens[row], sampling.loop_tokens):
+                    elif (step + 1) % LOOP_EVERY == 0 and is_loop(tokens[row], sampling.loop_tokens):
                         finish[row], live[row] = "loop", False
             if progress:
                 progress(sum(map(len, tokens)) - drawn)
