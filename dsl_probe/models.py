@@ -32,6 +32,7 @@ TEMPLATES: dict[str, str] = {
     "chat": CHAT,
 }
 _STEP = re.compile(r"(?:^|[-_ .])(?:checkpoint|global[-_]?step|step|iter(?:ation)?|ckpt|epoch)[-_ ]?(\d+)", re.I)
+_ADAPTER_CONFIG = "adapter_config.json"
 _loaded: dict[tuple[Any, ...], "Model"] = {}
 _lock = threading.Lock()
 
@@ -174,17 +175,20 @@ def stop_ids(model: Model) -> tuple[int, ...]:
     return tuple(sorted({int(i) for i in [*found, model.tokenizer.eos_token_id] if i is not None}))
 
 
-def model_identity(name: str, revision: str | None = None) -> str:
+def model_identity(name: str, revision: str | None = None, adapter: str | None = None) -> str:
     """What tells a model's weights apart: a hash of its files, or the commit of a hub model in the local cache.
 
-    A hub model that is not in the cache yet is loaded first, which brings it there.
+    A hub model that is not in the cache yet is loaded first, which brings it there. With an adapter, a hash of the
+    identities of both.
     """
+    if adapter is not None:
+        both = [model_identity(name, revision), _adapter_identity(adapter)]
+        return hashlib.blake2b(json.dumps(both).encode(), digest_size=16).hexdigest()
     source, options = source_of(name)
-    folder = Path(source)
-    if options or folder.is_dir():
-        files = [folder / options["gguf_file"]] if options else sorted(p for p in folder.iterdir() if p.is_file())
-        hashes = [(p.name, p.stat().st_size, _file_hash(p)) for p in files]
-        return hashlib.blake2b(json.dumps(hashes).encode(), digest_size=16).hexdigest()
+    if options:
+        return _files_hash([Path(source) / options["gguf_file"]])
+    if Path(source).is_dir():
+        return _files_hash(sorted(p for p in Path(source).iterdir() if p.is_file()))
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(source, "config.json", revision=revision)
@@ -288,6 +292,23 @@ def _load(
     )
 
 
+def _adapter_identity(adapter: str) -> str:
+    folder = Path(adapter).expanduser()
+    if folder.is_dir():
+        return _files_hash(sorted(p for p in folder.iterdir() if p.is_file()))
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(adapter, _ADAPTER_CONFIG)).parent.name
+    except (OSError, ValueError) as error:
+        raise _missing_adapter(adapter, error) from error
+
+
+def _files_hash(files: list[Path]) -> str:
+    hashes = [(path.name, path.stat().st_size, _file_hash(path)) for path in files]
+    return hashlib.blake2b(json.dumps(hashes).encode(), digest_size=16).hexdigest()
+
+
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
@@ -309,9 +330,17 @@ def _with_adapter(hf: Any, adapter: str) -> Any:
     except ImportError as error:
         raise UserError(f"the adapter {adapter} needs the package peft: pip install peft") from error
     try:
-        return PeftModel.from_pretrained(hf, adapter)
-    except (OSError, ValueError) as error:
-        raise _missing(adapter, None, error) from error
+        return PeftModel.from_pretrained(hf, str(Path(adapter).expanduser()))
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: made for a model of other shapes
+        raise _missing_adapter(adapter, error) from error
+
+
+def _missing_adapter(adapter: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(
+        f"cannot load the adapter {adapter!r}: {reason} --adapter needs a hub id or a folder that PEFT's "
+        f"save_pretrained wrote (with {_ADAPTER_CONFIG}), made for the model that --model names."
+    )
 
 
 def _device(device: str) -> str:

@@ -301,9 +301,12 @@ def _bridge(model: "Model") -> Any:
 
         from transformer_lens.model_bridge import TransformerBridge
 
+        own = copy.deepcopy(model.hf)
+        if hasattr(own, "merge_and_unload"):  # the bridge looks parts up by name, which an adapter changes
+            own = own.merge_and_unload()
         _bridges[model.hf] = TransformerBridge.boot_transformers(
             model.name,
-            hf_model=copy.deepcopy(model.hf),
+            hf_model=own,
             tokenizer=copy.deepcopy(model.tokenizer),
             dtype=next(model.hf.parameters()).dtype,
             device=model.device,

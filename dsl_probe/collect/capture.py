@@ -240,7 +240,7 @@ def _record(run: Run, config: CaptureConfig, rules: list[tuple[str, str]]) -> tu
     asked = {k: v for k, v in asdict(config).items() if k != "dry_run"}
     from dsl_probe.models import model_identity
 
-    inputs = run.trace_files() | {"source:model": model_identity(config.model, config.revision)}
+    inputs = run.trace_files() | {"source:model": model_identity(config.model, config.revision, config.adapter)}
     for rule, file in rules:
         if rule == "motifs":
             inputs |= run.outputs("mine") | {f"source:{Path(file).name}": file_hash(Path(file))}

@@ -134,7 +134,9 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
     sources, asked = _sources(config), _problems(config)
     inputs = {"source:problems": _hash([asdict(problem) for _, problem in asked])}
     if config.server is None:
-        inputs |= {f"source:{source.name}": model_identity(source.spec, config.revision) for source in sources}
+        inputs |= {
+            f"source:{source.name}": model_identity(source.spec, config.revision, config.adapter) for source in sources
+        }
     if not run.begin("collect", asdict(config), inputs, force):
         return CollectResult(**run.counts("collect"))
 

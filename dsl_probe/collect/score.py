@@ -304,9 +304,9 @@ def _nullable(values: np.ndarray | None) -> pa.Array | None:
 def _inputs(run: Run, config: ScoreConfig) -> dict[str, str]:
     from dsl_probe.models import model_identity
 
-    inputs = run.trace_files() | {"source:model": model_identity(config.model, config.revision)}
+    inputs = run.trace_files() | {"source:model": model_identity(config.model, config.revision, config.adapter)}
     if config.against:
-        inputs["source:against"] = model_identity(config.against, config.against_revision)
+        inputs["source:against"] = model_identity(config.against, config.against_revision, config.against_adapter)
     return inputs
 
 
