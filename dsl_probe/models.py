@@ -364,5 +364,5 @@ def _dtype(dtype: str, device: str) -> str:
     if dtype == "auto":
         return "float32" if device.startswith("cpu") else "bfloat16"
     if dtype not in allowed:
-        raise UserError(f"--dtype {dtype!r} is unknown; known are auto, {', '.join(allowed)}.")
+        raise UserError(f"--compute {dtype!r} is unknown; known are auto, {', '.join(allowed)}.")
     return dtype

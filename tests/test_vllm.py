@@ -166,7 +166,7 @@ def config(tmp_path, folder):
         samples=2,
         template="raw",
         max_new_tokens=24,
-        dtype="float32",
+        compute="float32",
         loop_tokens=0,
         engine="vllm",
     )

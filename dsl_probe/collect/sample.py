@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dsl_probe.collect.curve import curve_table, tokens_spent
+from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.seeded import LocalBackend, Outcome, Sampling
-from dsl_probe.models import checkpoints, forget_models, load_model, model_identity, template_text
+from dsl_probe.models import checkpoints, forget_models, template_text
 from dsl_probe.store import Run
 from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError
 
@@ -28,7 +29,7 @@ CURVE_COLUMNS = ["model", "domain", "problem_id", "sample", "token_ids", "answer
 
 
 @dataclass(frozen=True)
-class CollectConfig:
+class CollectConfig(Loading):
     """What is sampled, from which model, and how."""
 
     model: str = "smollm2"
@@ -63,20 +64,8 @@ class CollectConfig:
     """Completions sampled together. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
     shard: int = 256
     """Completions in a file: what is lost at most when the machine stops."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16; auto is float32 on a CPU and bfloat16 elsewhere."""
-    device: str = "auto"
-    """cpu, cuda, mps ...; auto takes an accelerator where there is one."""
-    device_map: str | None = None
-    """For a model larger than one GPU: "auto", as transformers and accelerate read it."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    adapter: str | None = None
-    """Folder or hub id of a PEFT adapter on the model."""
     checkpoints: str | None = None
     """Glob over checkpoints of one training run, in place of --model; the step is read from each path."""
-    trust_remote_code: bool = False
-    """Let a model run the code that comes with it."""
     engine: Literal["transformers", "vllm"] = "transformers"
     """What samples. vllm is faster on a GPU; its draws are others, and it gives no entropies (`score` does)."""
     server: str | None = None
@@ -134,9 +123,7 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
     sources, asked = _sources(config), _problems(config)
     inputs = {"source:problems": _hash([asdict(problem) for _, problem in asked])}
     if config.server is None:
-        inputs |= {
-            f"source:{source.name}": model_identity(source.spec, config.revision, config.adapter) for source in sources
-        }
+        inputs |= {f"source:{source.name}": identity(source.spec, config) for source in sources}
     if not run.begin("collect", asdict(config), inputs, force):
         return CollectResult(**run.counts("collect"))
 
@@ -181,15 +168,7 @@ def _backend(source: _Source, config: CollectConfig) -> Any:
         return VllmBackend(source.spec, config, sampling)
     if config.checkpoints is not None:
         forget_models()
-    model = load_model(
-        source.spec,
-        revision=config.revision,
-        adapter=config.adapter,
-        device=config.device,
-        dtype=config.dtype,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
+    model = load(source.spec, config)
     return LocalBackend(model, sampling, config.template, config.prefix, config.seed, config.batch_size)
 
 
@@ -248,10 +227,13 @@ def _verdict(domain: "Domain", problem: Problem, text: str) -> tuple[str | None,
 
 def _problems(config: CollectConfig) -> list[Asked]:
     from dsl_probe.collect.domains import load_domain
+    from dsl_probe.collect.sandbox import check_sandbox
 
     asked = []
     for name in config.domains:
         domain = load_domain(name, unsafe_exec=config.unsafe_exec)
+        if domain.runs_code:  # told now, not when the first shard has been sampled
+            check_sandbox(config.unsafe_exec)
         asked += [(domain, problem) for problem in domain.problems(config.problem_seed, config.n)]
     twice = [i for i, k in Counter(problem.id for _, problem in asked).items() if k > 1]
     if twice:
@@ -292,6 +274,10 @@ def _check(config: CollectConfig) -> None:
         raise UserError("--server samples by itself: leave --engine out.")
     if config.engine not in ("transformers", "vllm"):
         raise UserError(f"--engine {config.engine!r} is unknown; known are transformers, vllm.")
+    if config.engine == "vllm":
+        from dsl_probe.collect.vllm import check_options
+
+        check_options(config)
     template_text(config.template)
 
 

@@ -45,19 +45,8 @@ class VllmBackend:
     """
 
     def __init__(self, spec: str, config: "CollectConfig", sampling: Sampling):
-        if config.adapter is not None:
-            raise UserError(
-                "--engine vllm takes no --adapter here: merge it into the model, or use --engine transformers."
-            )
-        if config.device != "auto":
-            raise UserError(f"--engine vllm picks its device itself: leave --device {config.device} out.")
-        if config.device_map not in (None, "auto"):
-            raise UserError(
-                f"--device-map {config.device_map!r} is unknown to vLLM; auto spreads a model over all GPUs."
-            )
-        _plain_source(spec)
         self.model = describe_model(
-            spec, revision=config.revision, dtype=config.dtype, trust_remote_code=config.trust_remote_code
+            spec, revision=config.revision, dtype=config.compute, trust_remote_code=config.trust_remote_code
         )
         self.options = replace(sampling, stop_ids=sampling.stop_ids or stop_ids(self.model))
         self.template, self.prefix, self.seed = config.template, config.prefix, config.seed
@@ -146,6 +135,18 @@ class VllmBackend:
                 f"a prompt of {longest} tokens and --max-new-tokens {self.options.max_new_tokens} do not fit into the "
                 f"{room} positions of {self.model.name}; --max-new-tokens may be {max(0, room - longest)} at most."
             )
+
+
+def check_options(config: "CollectConfig") -> None:
+    """Refuse what vLLM is not given here, before anything is loaded."""
+    if config.adapter is not None:
+        raise UserError("--engine vllm takes no --adapter: merge it into the model, or use --engine transformers.")
+    if config.device != "auto":
+        raise UserError(f"--engine vllm picks its device itself: leave --device {config.device} out.")
+    if config.device_map not in (None, "auto"):
+        raise UserError(f"--device-map {config.device_map!r} is unknown to vLLM; auto spreads a model over all GPUs.")
+    if config.checkpoints is None:
+        _plain_source(config.model)
 
 
 def loop_end(tokens: Sequence[int], window: int) -> int | None:
@@ -248,9 +249,7 @@ def _extractor(model: Model, layers: list[int]) -> Any:
         return held[1]
     _engines.pop(model.hf, None)
     if hasattr(model.hf, "peft_config"):
-        raise UserError(
-            "--backend vllm takes no --adapter here: merge it into the model, or use --backend transformers."
-        )
+        raise UserError("--backend vllm takes no --adapter: merge it into the model, or use --backend transformers.")
     _plain_source(model.name)
     folder = tempfile.TemporaryDirectory(prefix="states-")
     llm = _engine(
