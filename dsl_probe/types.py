@@ -149,6 +149,38 @@ TREE = pa.schema(
     ]
 )
 REJECTED = pa.schema([("source", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+# One row a trace that was scored. Lists run over the completion's tokens; starts and stops are characters of the text.
+SCORES = pa.schema(
+    [
+        ("trace_row", pa.int32()),
+        ("trace_id", pa.string()),
+        ("source", pa.string()),
+        ("n_prompt", pa.int32()),
+        ("ids", pa.list_(pa.int32())),
+        ("starts", pa.list_(pa.int32())),
+        ("stops", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("entropies", pa.list_(pa.float32())),
+        ("logprobs_against", pa.list_(pa.float32())),
+        ("js", pa.list_(pa.float32())),
+    ]
+)
+# One line a place that was asked for. Several lines may share a row, where rules meet on one state.
+ACTS_INDEX = pa.schema(
+    [
+        ("row", pa.int32()),
+        ("trace_row", pa.int32()),
+        ("trace_id", pa.string()),
+        ("position", pa.int32()),
+        ("predicts", pa.int32()),
+        ("rule", pa.string()),
+        ("label", pa.string()),
+        ("where", pa.string()),
+        ("negative", pa.bool_()),
+        ("unit", pa.int32()),
+        ("pair", pa.int32()),
+    ]
+)
 # Flags of a unit: why it is not counted as vocabulary of the model. 0 means that it is.
 ECHO, PREFIX, FORMAT = 1, 2, 4
 UNITS = pa.schema(

@@ -313,6 +313,28 @@ def test_code_is_refused_without_a_sandbox(monkeypatch):
     assert code.verify(problem, f"```python\n{RIGHT}\n```", unsafe_exec=True).correct
 
 
+def test_gym_answers_are_refused_without_a_sandbox(monkeypatch):
+    monkeypatch.setattr(sandbox, "why_not", lambda: "bubblewrap (bwrap) is not installed")
+    domain, unsafe = load_domain("gym:n_queens"), load_domain("gym:n_queens", unsafe_exec=True)
+    assert domain.runs_code and load_domain("code").runs_code and not load_domain("math").runs_code
+    problem = domain.problems(0, 1)[0]  # drawing runs no answer
+    text = f"<answer>{problem.target}</answer>"
+    with pytest.raises(UserError, match=r"bwrap.*apt install bubblewrap.*--unsafe-exec.*not a boundary"):
+        domain.verify(problem, text)
+    assert unsafe.verify(problem, text).correct and unsafe.verify(problem, "<answer>1</answer>").correct is False
+    with pytest.raises(UserError, match="--unsafe-exec"):  # a worker that runs unsafely serves those who asked for it
+        domain.verify(problem, text)
+
+
+def test_math_parses_answers_and_needs_no_sandbox(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox, "why_not", lambda: "bubblewrap (bwrap) is not installed")
+    assert math.same("x+1", "1+x") == (True, "symbolically equal")
+    mark = tmp_path / "escaped"
+    for attack in (f"__import__('pathlib').Path('{mark}').touch()", f"x+\\text{{open('{mark}', 'w')}}"):
+        assert math.same("x+1", attack)[0] is False
+    assert not mark.exists()
+
+
 @pytest.mark.bwrap
 @pytest.mark.parametrize("name", ["countdown", "simple_integration", "acre"])
 def test_gym(name):

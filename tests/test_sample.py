@@ -353,7 +353,7 @@ def test_the_tokens_do_not_depend_on_batch_or_shard(tmp_path, config):
 def test_collect_again_does_nothing_and_another_setting_is_refused(tmp_path, config, monkeypatch):
     run = Run.create(tmp_path / "run")
     first = collect(run, config)
-    monkeypatch.setattr("dsl_probe.collect.sample.load_model", lambda *a, **k: pytest.fail("loaded again"))
+    monkeypatch.setattr("dsl_probe.models.load_model", lambda *a, **k: pytest.fail("loaded again"))
     assert collect(run, config) == first
     with pytest.raises(UserError, match="temperature"):
         collect(run, replace(config, temperature=0.5))
@@ -402,6 +402,30 @@ def test_a_verifier_that_raises_costs_the_verdict_alone(tmp_path, config, monkey
     result = collect(run, config)
     assert (result.traces, result.unverified, result.accuracy) == (21, 21, {})
     assert "ZeroDivisionError" in run.traces(["meta"])["meta"][0] and not run.has("curve.parquet")
+
+
+@pytest.mark.parametrize("domain", ["code", "gym:n_queens"])
+def test_without_a_sandbox_domains_that_run_code_are_refused_before_a_model_is_loaded(
+    tmp_path, config, monkeypatch, domain
+):
+    from dsl_probe.collect import sandbox
+
+    monkeypatch.setattr(sandbox, "why_not", lambda: "bubblewrap (bwrap) is not installed")
+    monkeypatch.setattr("dsl_probe.models.load_model", lambda *a, **k: pytest.fail("loaded"))
+    config = replace(config, domains=(domain,), n=1)
+    with pytest.raises(UserError, match=r"bwrap.*apt install bubblewrap.*--unsafe-exec"):
+        collect(Run.create(tmp_path / "run"), config)
+
+
+def test_unsafe_exec_reaches_the_judge(tmp_path, config, monkeypatch):
+    """Without bubblewrap a collect that was told so judges answers with limits alone."""
+    from dsl_probe.collect import sandbox
+
+    monkeypatch.setattr(sandbox, "why_not", lambda: "bubblewrap (bwrap) is not installed")
+    run = Run.create(tmp_path / "run")
+    result = collect(run, replace(config, domains=("gym:n_queens",), n=2, samples=1, unsafe_exec=True))
+    assert (result.traces, result.unverified) == (2, 0)
+    assert "score" in run.traces(["meta"])["meta"][0]
 
 
 def test_checkpoints_become_one_run_with_steps(tmp_path, config, folder):

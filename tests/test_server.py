@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 
 import pytest
-from tiny import WORDS, tiny_model
+from tiny import SPECIAL, WORDS, tiny_model
 
 from dsl_probe.collect import server
 from dsl_probe.collect.sample import CollectConfig, collect
@@ -181,10 +181,10 @@ def _bytes(folder):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not all(map(find_spec, ("fastapi", "uvicorn", "openai"))), reason="transformers[serving] is missing"
+    not all(map(find_spec, ("fastapi", "uvicorn", "openai"))), reason="transformers[serving] is not installed"
 )
 def test_against_transformers_serve(tmp_path, config):
-    """A real server with a real (tiny, random) model: both endpoints, and text that ends up verified."""
+    """A real server with a real (tiny, random) model: both endpoints; at temperature 0 the text is the model's own."""
     folder = tiny_model(tmp_path / "tiny")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -208,6 +208,18 @@ def test_against_transformers_serve(tmp_path, config):
             assert result.traces == 10 and {row["finish"] for row in rows} <= {"stop", "length"}
             assert all(word in WORDS for row in rows for word in row["text"].split())
             assert all(row["model"] == "tiny" for row in rows)
+            greedy = replace(served, template=template, temperature=0.0)
+            collect(Run.create(tmp_path / f"{template}-served"), greedy)
+            collect(Run.create(tmp_path / f"{template}-here"), replace(greedy, server=None, device="cpu"))
+            words = [
+                [
+                    [w for w in text.split() if w not in SPECIAL]
+                    for text in Run(path).all_shards("traces")["text"].to_pylist()
+                ]
+                for path in (tmp_path / f"{template}-served", tmp_path / f"{template}-here")
+            ]
+            # The server leaves special tokens out of its text.
+            assert words[0] == words[1] and all(words[0])
     finally:
         process.terminate()
         process.wait(30)

@@ -68,7 +68,7 @@ def capture(
     import torch
 
     layers = check_layers(layers, model.n_layers)
-    _check_ids(model, ids, positions)
+    check_ids(model, ids, positions)
     modules = {f"{site}.{k}": m for k, m in zip(layers, site_modules(model, layers, site), strict=True)}
     first = [0]
     for wanted in positions:
@@ -104,7 +104,7 @@ def capture_transformer_lens(
     import torch
 
     layers = check_layers(layers, model.n_layers)
-    _check_ids(model, ids, positions)
+    check_ids(model, ids, positions)
     site_modules(model, layers, site)
     bridge = _bridge(model)
     keys = {f"{site}.{k}": f"blocks.{k}.hook_{site}" for k in layers}
@@ -125,7 +125,12 @@ def capture_transformer_lens(
     return {name: torch.cat(f) if f else torch.empty(0, model.d_model, dtype=dtype) for name, f in found.items()}
 
 
-BACKENDS: dict[str, Backend] = {"transformers": capture, "transformer-lens": capture_transformer_lens}
+# A dotted path stands for a backend whose module need not be imported before it is asked for.
+BACKENDS: dict[str, Backend | str] = {
+    "transformers": capture,
+    "transformer-lens": capture_transformer_lens,
+    "vllm": "dsl_probe.collect.vllm:capture_vllm",
+}
 
 
 def resolve_backend(name: str) -> Backend:
@@ -134,9 +139,10 @@ def resolve_backend(name: str) -> Backend:
     >>> resolve_backend("transformers") is capture
     True
     """
-    if name in BACKENDS:
-        return BACKENDS[name]
-    path, _, attribute = name.partition(":")
+    found = BACKENDS.get(name, name)
+    if not isinstance(found, str):
+        return found
+    path, _, attribute = found.partition(":")
     if not attribute:
         raise UserError(f"--backend {name!r} is unknown; known are {', '.join(BACKENDS)}, or package.module:object.")
     try:
@@ -152,6 +158,18 @@ def check_layers(layers: Sequence[int], n_layers: int) -> list[int]:
         what = f"layer {', '.join(map(str, bad))} does not exist" if bad else "no layer was given"
         raise UserError(f"{what}: this model has layers 0..{n_layers - 1}, counted from 0.")
     return sorted(set(layers))
+
+
+def check_ids(model: "Model", ids: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> None:
+    """A UserError where sequences and positions do not fit each other or the model."""
+    if len(ids) != len(positions):
+        raise UserError(f"{len(ids)} sequences but {len(positions)} lists of positions: give one list each.")
+    size = model.hf.get_input_embeddings().weight.shape[0]
+    for i, (sequence, places) in enumerate(zip(ids, positions, strict=True)):
+        if len(sequence) and not 0 <= np.min(sequence) <= np.max(sequence) < size:
+            raise UserError(f"sequence {i} holds token ids outside 0..{size - 1}: it is of another tokenizer.")
+        if len(places) and not 0 <= np.min(places) <= np.max(places) < len(sequence):
+            raise UserError(f"sequence {i} has {len(sequence)} tokens; positions run from 0 to {len(sequence) - 1}.")
 
 
 def batches(lengths: Sequence[int], batch: int = BATCH, batch_tokens: int = BATCH_TOKENS) -> list[list[int]]:
@@ -266,17 +284,6 @@ def _blocks(model: "Model") -> Any:
     return min(lists, key=lambda found: found[0])[1]
 
 
-def _check_ids(model: "Model", ids: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> None:
-    if len(ids) != len(positions):
-        raise UserError(f"{len(ids)} sequences but {len(positions)} lists of positions: give one list each.")
-    size = model.hf.get_input_embeddings().weight.shape[0]
-    for i, (sequence, places) in enumerate(zip(ids, positions, strict=True)):
-        if len(sequence) and not 0 <= np.min(sequence) <= np.max(sequence) < size:
-            raise UserError(f"sequence {i} holds token ids outside 0..{size - 1}: it is of another tokenizer.")
-        if len(places) and not 0 <= np.min(places) <= np.max(places) < len(sequence):
-            raise UserError(f"sequence {i} has {len(sequence)} tokens; positions run from 0 to {len(sequence) - 1}.")
-
-
 @contextmanager
 def _evaluating(hf: Any) -> Generator[None]:
     """No dropout while the block runs."""
@@ -294,9 +301,12 @@ def _bridge(model: "Model") -> Any:
 
         from transformer_lens.model_bridge import TransformerBridge
 
+        own = copy.deepcopy(model.hf)
+        if hasattr(own, "merge_and_unload"):  # the bridge looks parts up by name, which an adapter changes
+            own = own.merge_and_unload()
         _bridges[model.hf] = TransformerBridge.boot_transformers(
             model.name,
-            hf_model=copy.deepcopy(model.hf),
+            hf_model=own,
             tokenizer=copy.deepcopy(model.tokenizer),
             dtype=next(model.hf.parameters()).dtype,
             device=model.device,

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dsl_probe.collect.backends import Backend, check_layers, resolve_backend
 from dsl_probe.collect.estimate import Estimate, check_room, peak_memory
+from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.matched import read_motifs
 from dsl_probe.collect.plan import Job, Jobs, estimate_of, passes_of
 from dsl_probe.collect.positions import Place, parse_rules
@@ -19,32 +20,16 @@ from dsl_probe.collect.selfcheck import check_states, sample_of
 from dsl_probe.collect.states import StateFile
 from dsl_probe.collect.tokens import model_slug
 from dsl_probe.store import Run, file_hash, replacing
-from dsl_probe.types import UserError
+from dsl_probe.types import ACTS_INDEX, UserError
 
 if TYPE_CHECKING:
     from dsl_probe.models import Model
 
-# One line a place that was asked for. Several lines may share a row, where rules meet on one state.
-ACTS_INDEX = pa.schema(
-    [
-        ("row", pa.int32()),
-        ("trace_row", pa.int32()),
-        ("trace_id", pa.string()),
-        ("position", pa.int32()),
-        ("predicts", pa.int32()),
-        ("rule", pa.string()),
-        ("label", pa.string()),
-        ("where", pa.string()),
-        ("negative", pa.bool_()),
-        ("unit", pa.int32()),
-        ("pair", pa.int32()),
-    ]
-)
 _CHECK_ERROR = "check_error"
 
 
 @dataclass(frozen=True)
-class CaptureConfig:
+class CaptureConfig(Loading):
     """Which states of which model."""
 
     model: str
@@ -58,7 +43,7 @@ class CaptureConfig:
     dtype: Literal["bf16", "fp32"] = "bf16"
     """How states are stored. Not fp16: residuals leave its range."""
     backend: str = "transformers"
-    """transformers, transformer-lens, or package.module:object."""
+    """transformers, transformer-lens, vllm, or package.module:object."""
     batch: int = 8
     """Most traces in a pass."""
     batch_tokens: int = 8_192
@@ -69,18 +54,6 @@ class CaptureConfig:
     """Most occurrences of one motif in a shard of traces, evenly spaced; 0: all."""
     template: str = "raw"
     """Template of the prompt for traces that have no token ids of this model's tokenizer."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    adapter: str | None = None
-    """Folder or hub id of a PEFT adapter on the model."""
-    device: str = "auto"
-    """cpu, cuda, mps ...; auto takes an accelerator where there is one."""
-    compute: str = "auto"
-    """What the model computes in: float32, bfloat16, float16; auto is float32 on a CPU and bfloat16 elsewhere."""
-    device_map: str | None = None
-    """For a model larger than one GPU: "auto", as transformers and accelerate read it."""
-    trust_remote_code: bool = False
-    """Run code that the model brings along."""
     name: str | None = None
     """Name under acts/; default: the model's."""
     dry_run: bool = False
@@ -134,7 +107,7 @@ def capture_states(run: Run, config: CaptureConfig, *, force: bool = False) -> "
         return CaptureResult(**run.counts(stage))
     motifs = [i for rule, file in rules if rule == "motifs" for i in read_motifs(run, file)]
     backend = resolve_backend(config.backend)
-    model = _load(config)
+    model = load(config.model, config)
     layers = check_layers(config.layers, model.n_layers)
     jobs = Jobs(run, config, model, rules, list(dict.fromkeys(motifs)))
     estimate = estimate_of(run, config, model, len(layers), jobs, name, force)
@@ -238,27 +211,11 @@ def _check(config: CaptureConfig) -> None:
 def _record(run: Run, config: CaptureConfig, rules: list[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, str]]:
     """Config and inputs, as the stage's record keeps them."""
     asked = {k: v for k, v in asdict(config).items() if k != "dry_run"}
-    from dsl_probe.models import model_identity
-
-    inputs = run.trace_files() | {"source:model": model_identity(config.model, config.revision)}
+    inputs = run.trace_files() | {"source:model": identity(config.model, config)}
     for rule, file in rules:
         if rule == "motifs":
             inputs |= run.outputs("mine") | {f"source:{Path(file).name}": file_hash(Path(file))}
     return asked, inputs
-
-
-def _load(config: CaptureConfig) -> "Model":
-    from dsl_probe.models import load_model
-
-    return load_model(
-        config.model,
-        revision=config.revision,
-        adapter=config.adapter,
-        device=config.device,
-        dtype=config.compute,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
 
 
 def _check_states(

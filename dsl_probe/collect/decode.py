@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Forward: TypeAlias = "Callable[[_Rows], torch.Tensor]"  # logits float32[m, vocabulary] of the last position
-_LOOP_EVERY = 32
+LOOP_EVERY = 32
 # Logits and noise grow with the rows alone, so short prompts may not share without limit.
 _MOST = 4
 
@@ -94,7 +94,7 @@ class _Draft:
         self.entropies.append(entropy)
         if token in sampling.stop_ids or _says(tokenizer, self.tokens, sampling.stop_texts):
             self.finish = "stop"
-        elif len(self.tokens) % _LOOP_EVERY == 0 and is_loop(self.tokens, sampling.loop_tokens):
+        elif len(self.tokens) % LOOP_EVERY == 0 and is_loop(self.tokens, sampling.loop_tokens):
             self.finish = "loop"
         elif len(self.tokens) >= self.limit:
             self.finish = "length"

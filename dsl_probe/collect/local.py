@@ -1,12 +1,13 @@
 """A model in this process: problems rendered, completions drawn by seed, and what is recorded of how."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
 from dsl_probe.collect.decode import draw
 from dsl_probe.collect.seeded import NOISE, Outcome, Progress, Sampling, key_of
+from dsl_probe.collect.tokens import context_length
 from dsl_probe.models import Model, render, stop_ids
 from dsl_probe.types import Problem, UserError
 
@@ -29,7 +30,7 @@ class LocalBackend:
             if problem.id not in rendered:
                 rendered[problem.id] = [*render(self.model, self.template, problem.prompt), *prefix]
         prompts = [rendered[problem.id] for problem, _ in pairs]
-        self.fits(prompts)
+        check_fit(self.model, prompts, self.options.max_new_tokens)
         keys = [key_of(self.seed, problem.id, sample) for problem, sample in pairs]
         done = draw(self.model, prompts, keys, self.options, size=self.size, progress=progress)
         meta = {"prefix_tokens": len(prefix)} if prefix else {}
@@ -43,15 +44,15 @@ class LocalBackend:
             for prompt, completion in zip(prompts, done, strict=True)
         ]
 
-    def fits(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Raises UserError where a prompt with its completion is longer than the model's context."""
-        room = getattr(self.model.hf.config.get_text_config(decoder=True), "max_position_embeddings", None)
-        longest = max(map(len, prompts))
-        if room and longest + self.options.max_new_tokens > room:
-            raise UserError(
-                f"a prompt of {longest} tokens and --max-new-tokens {self.options.max_new_tokens} do not fit into the "
-                f"{room} positions of {self.model.name}; --max-new-tokens may be {max(0, room - longest)} at most."
-            )
+
+def check_fit(model: Model, prompts: Iterable[Sequence[int]], new: int) -> None:
+    """Raises UserError where a prompt and `new` tokens are longer than the model's context."""
+    room, longest = context_length(model), max(map(len, prompts))
+    if room and longest + new > room:
+        raise UserError(
+            f"a prompt of {longest} tokens and --max-new-tokens {new} do not fit into the {room} positions of "
+            f"{model.name}; --max-new-tokens may be {max(0, room - longest)} at most."
+        )
 
 
 def sampling_record(model: Model, sampling: Sampling, seed: int, size: int) -> dict[str, Any]:

@@ -9,16 +9,17 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dsl_probe.collect.counts import CollectResult, count_traces
 from dsl_probe.collect.curve import CURVE_COLUMNS, curve_table
+from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.local import LocalBackend
 from dsl_probe.collect.progress import Told
 from dsl_probe.collect.seeded import Outcome, Sampling
 from dsl_probe.collect.steps import TREE_COLUMNS, grown, tree_curve, tree_table
 from dsl_probe.collect.tree import Planned, draw_from, plan, source_problems
-from dsl_probe.models import checkpoints, forget_models, load_model, model_identity, template_text
+from dsl_probe.models import checkpoints, forget_models, template_text
 from dsl_probe.store import Run
 from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError
 
@@ -32,7 +33,7 @@ Shard: TypeAlias = "list[tuple[Domain, Problem, Start | None, int]]"
 
 
 @dataclass(frozen=True)
-class CollectConfig:
+class CollectConfig(Loading):
     """What is sampled, from which model, and how."""
 
     model: str = "smollm2"
@@ -68,25 +69,15 @@ class CollectConfig:
     same memory. It decides speed and memory, and in bfloat16 also which tokens are drawn."""
     shard: int = 256
     """Completions in a file: what is lost at most when the machine stops."""
-    dtype: str = "auto"
-    """float32, bfloat16, float16; auto is float32 on a CPU and bfloat16 elsewhere."""
-    device: str = "auto"
-    """cpu, cuda, mps ...; auto takes an accelerator where there is one."""
-    device_map: str | None = None
-    """For a model larger than one GPU: "auto", as transformers and accelerate read it."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    adapter: str | None = None
-    """Folder or hub id of a PEFT adapter on the model."""
     checkpoints: str | None = None
     """Glob over checkpoints of one training run, in place of --model; the step is read from each path."""
-    trust_remote_code: bool = False
-    """Let a model run the code that comes with it."""
     resample: str | None = None
     """A run that collect made: draw from the steps of its traces, which gives tree.parquet. Domains, problems, template
     and prefix are then that run's; --n counts parents a domain, --samples completions a step."""
     every: int = 1
     """With --resample: draw before every so-manieth step, the first one included."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples. vllm is faster on a GPU; its draws are others, and it gives no entropies (`score` does)."""
     server: str | None = None
     """Base URL of an OpenAI-compatible server, for example http://localhost:8000/v1: collects text only."""
     concurrency: int = 8
@@ -131,7 +122,7 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
     sources, asked = _sources(config), _problems(replace(config, **given))
     inputs = {"source:problems": _hash([asdict(problem) for _, problem in asked])}
     if config.server is None:
-        inputs |= {f"source:{source.name}": model_identity(source.spec, config.revision) for source in sources}
+        inputs |= {f"source:{source.name}": identity(source.spec, config) for source in sources}
     if parents is not None:
         inputs["source:parents"] = _hash(parents.trace_files())
     if not run.begin("collect", asdict(config), inputs, force):
@@ -154,6 +145,7 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
             progress.skip(len(shard))
         else:
             if backend is None or loaded != source:
+                backend = None  # or two models would be held at a time
                 backend, loaded = _backend(source, config), source
             outcomes = (
                 backend([(problem, sample) for _, problem, _, sample in shard], progress)
@@ -185,17 +177,6 @@ def _backend(source: _Source, config: CollectConfig) -> Any:
         from dsl_probe.collect.server import ServerBackend
 
         return ServerBackend(config.server, config)
-    if config.checkpoints is not None:
-        forget_models()
-    model = load_model(
-        source.spec,
-        revision=config.revision,
-        adapter=config.adapter,
-        device=config.device,
-        dtype=config.dtype,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
     sampling = Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
@@ -204,6 +185,13 @@ def _backend(source: _Source, config: CollectConfig) -> Any:
         stop_texts=config.stop,
         loop_tokens=config.loop_tokens,
     )
+    if config.engine == "vllm":
+        from dsl_probe.collect.vllm import VllmBackend
+
+        return VllmBackend(source.spec, config, sampling)
+    if config.checkpoints is not None:
+        forget_models()
+    model = load(source.spec, config)
     return LocalBackend(model, sampling, config.template, config.prefix, config.seed, config.batch_size)
 
 
@@ -262,10 +250,13 @@ def _verdict(domain: "Domain", problem: Problem, text: str) -> tuple[str | None,
 
 def _problems(config: CollectConfig) -> list[Asked]:
     from dsl_probe.collect.domains import load_domain
+    from dsl_probe.collect.sandbox import check_sandbox
 
     asked = []
     for name in config.domains:
         domain = load_domain(name, unsafe_exec=config.unsafe_exec)
+        if domain.runs_code:  # told now, not when the first shard has been sampled
+            check_sandbox(config.unsafe_exec)
         asked += [(domain, problem) for problem in domain.problems(config.problem_seed, config.n)]
     twice = [i for i, k in Counter(problem.id for _, problem in asked).items() if k > 1]
     if twice:
@@ -302,8 +293,16 @@ def _check(config: CollectConfig) -> None:
         raise UserError(f"--regime {config.regime!r} is unknown; known are {', '.join(REGIMES)}.")
     if config.server and (config.checkpoints or config.adapter):
         raise UserError("--server samples the model that it serves: leave --checkpoints and --adapter out.")
-    if config.resample and (config.server or config.checkpoints):
-        raise UserError("--resample draws from one local model: leave --server and --checkpoints out.")
+    if config.resample and (config.server or config.checkpoints or config.engine != "transformers"):
+        raise UserError("--resample draws from one local model: leave --server, --checkpoints and --engine out.")
+    if config.server and config.engine != "transformers":
+        raise UserError("--server samples by itself: leave --engine out.")
+    if config.engine not in ("transformers", "vllm"):
+        raise UserError(f"--engine {config.engine!r} is unknown; known are transformers, vllm.")
+    if config.engine == "vllm":
+        from dsl_probe.collect.vllm import check_options
+
+        check_options(config)
     template_text(config.template)
 
 

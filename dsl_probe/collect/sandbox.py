@@ -104,6 +104,16 @@ def available() -> bool:
     return why_not() is None
 
 
+def check_sandbox(unsafe_exec: bool = False) -> None:
+    """Refuse where untrusted code would run without a boundary and nobody asked for that."""
+    reason = why_not()
+    if reason and not unsafe_exec:
+        raise UserError(
+            f"untrusted code is not run: {reason}. Install bubblewrap (apt install bubblewrap), or pass "
+            "--unsafe-exec (unsafe_exec=True) to run it with resource limits alone, which is not a boundary."
+        )
+
+
 def run_python(
     code: str,
     *,
@@ -136,14 +146,9 @@ def start_python(
 
     `packages` lets it import the installed packages (read-only); else it has the standard library alone.
     """
-    reason = why_not()
-    if reason and not unsafe_exec:
-        raise UserError(
-            f"untrusted code is not run: {reason}. Install bubblewrap (apt install bubblewrap), or pass "
-            "--unsafe-exec (unsafe_exec=True) to run it with resource limits alone, which is not a boundary."
-        )
+    check_sandbox(unsafe_exec)
     folders = [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir()]
-    with _started(code, memory_mb, allow_fork, folders if packages else (), bool(reason), cpu_seconds) as process:
+    with _started(code, memory_mb, allow_fork, folders if packages else (), not available(), cpu_seconds) as process:
         yield process
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,29 +12,14 @@ import pyarrow as pa
 
 from dsl_probe.collect.backends import batches
 from dsl_probe.collect.distributions import last_hidden, pair_scores, token_scores
+from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.tokens import Tokens, context_length, model_slug, read_tokens, table_rows
 from dsl_probe.store import Run
-from dsl_probe.types import UserError
+from dsl_probe.types import SCORES, UserError
 
 if TYPE_CHECKING:
     from dsl_probe.models import Model
 
-# One row a trace that was scored. Lists run over the completion's tokens; starts and stops are characters of the text.
-SCORES = pa.schema(
-    [
-        ("trace_row", pa.int32()),
-        ("trace_id", pa.string()),
-        ("source", pa.string()),
-        ("n_prompt", pa.int32()),
-        ("ids", pa.list_(pa.int32())),
-        ("starts", pa.list_(pa.int32())),
-        ("stops", pa.list_(pa.int32())),
-        ("logprobs", pa.list_(pa.float32())),
-        ("entropies", pa.list_(pa.float32())),
-        ("logprobs_against", pa.list_(pa.float32())),
-        ("js", pa.list_(pa.float32())),
-    ]
-)
 # By how much the same model's log-probability of a token may differ between two passes, in nats. bfloat16: 0.14 was
 # seen between decoding and a teacher-forced pass.
 TOLERANCE = {"float32": 1e-3, "float16": 0.02, "bfloat16": 0.15}
@@ -53,7 +38,7 @@ _COLUMNS = [
 
 
 @dataclass(frozen=True)
-class ScoreConfig:
+class ScoreConfig(Loading):
     """Which model scores the traces."""
 
     model: str
@@ -70,22 +55,10 @@ class ScoreConfig:
     """Difference in nats beyond which a token's stored log-probability counts as another's; default: by the dtypes."""
     template: str = "raw"
     """Template of the prompt for traces that have no token ids of this model's tokenizer."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    adapter: str | None = None
-    """Folder or hub id of a PEFT adapter on the model."""
     against_revision: str | None = None
     """Branch, tag or commit of the other model."""
     against_adapter: str | None = None
     """Folder or hub id of a PEFT adapter on the other model."""
-    device: str = "auto"
-    """cpu, cuda, mps ...; auto takes an accelerator where there is one."""
-    compute: str = "auto"
-    """What the model computes in: float32, bfloat16, float16; auto is float32 on a CPU and bfloat16 elsewhere."""
-    device_map: str | None = None
-    """For a model larger than one GPU: "auto", as transformers and accelerate read it."""
-    trust_remote_code: bool = False
-    """Run code that the models bring along."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +114,10 @@ def score_traces(run: Run, config: ScoreConfig, *, force: bool = False) -> Score
     inputs = _inputs(run, config)
     if run.stage(stage) and not force and not run.begin(stage, asdict(config), inputs):
         return ScoreResult(**run.counts(stage))
-    model = _load(config, config.model, config.revision, config.adapter)
+    model = load(config.model, config)
     other = None
     if config.against:
-        other = _load(config, config.against, config.against_revision, config.against_adapter)
+        other = load(config.against, _against(config))
         if other.tokenizer_hash != model.tokenizer_hash:
             raise UserError(
                 f"{config.model} and {config.against} have different tokenizers ({model.tokenizer_hash} and "
@@ -301,27 +274,16 @@ def _nullable(values: np.ndarray | None) -> pa.Array | None:
     return None if values is None else pa.array(values, pa.float32(), from_pandas=True)
 
 
+def _against(config: ScoreConfig) -> ScoreConfig:
+    """How the other model is loaded."""
+    return replace(config, revision=config.against_revision, adapter=config.against_adapter)
+
+
 def _inputs(run: Run, config: ScoreConfig) -> dict[str, str]:
-    from dsl_probe.models import model_identity
-
-    inputs = run.trace_files() | {"source:model": model_identity(config.model, config.revision)}
+    inputs = run.trace_files() | {"source:model": identity(config.model, config)}
     if config.against:
-        inputs["source:against"] = model_identity(config.against, config.against_revision)
+        inputs["source:against"] = identity(config.against, _against(config))
     return inputs
-
-
-def _load(config: ScoreConfig, name: str, revision: str | None, adapter: str | None) -> "Model":
-    from dsl_probe.models import load_model
-
-    return load_model(
-        name,
-        revision=revision,
-        adapter=adapter,
-        device=config.device,
-        dtype=config.compute,
-        device_map=config.device_map,
-        trust_remote_code=config.trust_remote_code,
-    )
 
 
 def _progress(tokens: int) -> Any:

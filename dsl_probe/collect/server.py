@@ -1,8 +1,8 @@
 """Text-only collection from an OpenAI-compatible server (vLLM, llama.cpp, SGLang, a vendor).
 
-What such a server computed cannot be checked from here: token ids and entropies are missing,
-log-probabilities come where the server offers them, and whether the seed is
-honoured is the server's word. `OPENAI_API_KEY` is sent if it is set, and stored nowhere.
+What such a server computed cannot be checked from here: token ids and entropies are missing, special tokens may be left
+out of the text, log-probabilities come where the server offers them, and whether the seed is honoured is the server's
+word. `OPENAI_API_KEY` is sent if it is set, and stored nowhere.
 """
 
 import json

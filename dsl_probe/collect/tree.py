@@ -80,6 +80,8 @@ def plan(
     A parent is left out whose problem the domain does not give any more as it was (a changed file of problems, another
     version of a generator), or whose tokens do not spell its text, so that no step can be told.
     """
+    from dsl_probe.collect.local import check_fit
+
     light = source.all_shards("traces", ["model", "domain", "sample"]).to_pylist()
     models = sorted({row["model"] for row in light})
     if len(models) > 1 and name not in models:
@@ -108,7 +110,8 @@ def plan(
             planned += [(domain, problem, start) for start in _starts(backend, row, kept, every)]
     if not planned:
         raise UserError(f"--resample {source.path}: nothing to resample: {dict(left_out) or 'no traces'}.")
-    backend.fits([start.parent["prompt_ids"] for _, _, start in planned if start])
+    prompts = [start.parent["prompt_ids"] for _, _, start in planned if start]
+    check_fit(backend.model, prompts, backend.options.max_new_tokens)
     return planned, dict(sorted(left_out.items()))
 
 

@@ -41,12 +41,16 @@ BUILT_IN: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Domain:
-    """A named source of problems with its verifier. `state` (optional) tells a ground-truth state of a completion."""
+    """A named source of problems with its verifier. `state` (optional) tells a ground-truth state of a completion.
+
+    runs_code: to judge an answer is to run it, which needs the sandbox or `unsafe_exec`.
+    """
 
     name: str
     problems: Callable[[int, int], list[Problem]]
     verify: Callable[[Problem, str], Verdict]
     state: Callable[[Problem, str], Any] | None = None
+    runs_code: bool = False
 
 
 def load_domain(name: str, *, unsafe_exec: bool = False) -> Domain:
@@ -56,7 +60,7 @@ def load_domain(name: str, *, unsafe_exec: bool = False) -> Domain:
         module = importlib.import_module(f"dsl_probe.collect.domains.{module_name}")
         verify = partial(module.verify, unsafe_exec=unsafe_exec) if module_name == "code" else module.verify
         draw = partial(module.problems, sets=sets) if sets else module.problems
-        return Domain(name, draw, verify, getattr(module, "state", None))
+        return Domain(name, draw, verify, getattr(module, "state", None), runs_code=module_name == "code")
     if name.startswith("gym:"):
         from dsl_probe.collect.domains import gym
 

@@ -27,7 +27,7 @@ def domain(name: str, *, unsafe_exec: bool = False) -> Domain:
         close = difflib.get_close_matches(name, names, 5) or sorted(names)
         raise UserError(f"reasoning-gym has no dataset {name!r}. Allowed (close or all): {', '.join(close)}.")
     draw: Callable[[int, int], list[Problem]] = partial(problems, name)
-    return Domain(f"gym:{name}", draw, partial(verify, unsafe_exec=unsafe_exec))
+    return Domain(f"gym:{name}", draw, partial(verify, unsafe_exec=unsafe_exec), runs_code=True)
 
 
 def _names() -> set[str]:
