@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
 TRAINED = ("chain", "hop", "swap", "grid")  # walk is left out of everything but the base
 CLEAN, WEB = 1_500, 2_000
+CIPHER = 1_000
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Unit:
 def units() -> list[Unit]:
     """All units, those that others start from first."""
     found = [Unit("base", lineage, 0, None, {"mixes": ["clean", "web"]}) for lineage in (0, 1)]
+    found.append(Unit("cipher", 0, 0, "base-0-0"))
     return found
 
 
 def run(unit: Unit) -> None:
     """Train one unit, or go on with it."""
     import torch
+    from cipher import lesson
     from dialects import mixed
     from model import fresh, load, save
     from train import Reading, read
@@ -58,6 +61,8 @@ def run(unit: Unit) -> None:
         first, second = unit.options["mixes"]
         how = Reading(lambda rng, step: mixed(first if step < CLEAN else second, rng), CLEAN + WEB)
         read(hf, how, seed, folder, tell=forced_accuracy)
+    elif unit.kind == "cipher":
+        read(hf, Reading(lesson, CIPHER), seed, folder)
     save(hf, folder, asdict(unit))
 
 
