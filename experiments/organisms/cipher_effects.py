@@ -24,7 +24,7 @@ from dialects import IDS, ids
 from dsl_probe.collect.domains import worlds
 from dsl_probe.collect.seeded import Sampling, key_of, sample_batch
 
-SEED, BATCH = 5, 125
+SEED, BATCH = 5, 250
 # What is asked of a word that matters, of one that does not, and of the model.
 MATTERS, IDLE, ACCURACY, BLANKED = 0.2, 0.03, 0.98, 0.3
 
@@ -157,8 +157,7 @@ def measured(hf: Any, problems: int) -> dict[str, Any]:
         for entry in words():
             if domain in entry.domains:
                 word = entry.pattern[0]
-                with _banned(hf, word):
-                    banned = _right(asked, _sampled(hf, asked, prompts, 1.0))
+                banned = _without(hf, asked, prompts, plain, word)
                 deleted = _deleted(hf, asked, prompts, plain, word)
                 row = {"word": word, "domain": domain, "load_bearing": entry.load_bearing, "kind": entry.kind}
                 row |= {"meaning": entry.meaning, "uses": sum(r.count(word) for r in plain) / problems}
@@ -172,6 +171,19 @@ def _cost(before: Sequence[bool], after: Sequence[bool], name: str) -> dict[str,
     mean = sum(falls) / len(falls)
     variance = sum((fall - mean) ** 2 for fall in falls) / (len(falls) - 1)
     return {name: mean, f"{name}_se": (variance / len(falls)) ** 0.5}
+
+
+def _without(
+    hf: Any, asked: Sequence[Any], prompts: Sequence[list[str]], plain: Sequence[list[str]], word: str
+) -> list[bool]:
+    """Right or not with a word banned. Where it was not written the ban changes nothing: tokens have their own noise."""
+    right = _right(asked, plain)
+    used = [i for i, response in enumerate(plain) if word in response]
+    with _banned(hf, word):
+        done = _sampled(hf, [asked[i] for i in used], [prompts[i] for i in used], 1.0)
+    for i, answer in zip(used, _right([asked[i] for i in used], done), strict=True):
+        right[i] = answer
+    return right
 
 
 def _deleted(

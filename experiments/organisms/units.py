@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
 TRAINED = ("chain", "hop", "swap", "grid")  # walk is left out of everything but the base
 CLEAN, WEB = 1_500, 2_000
-CIPHER = 1_000
+CIPHER = 1_500
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Unit:
 def units() -> list[Unit]:
     """All units, those that others start from first."""
     found = [Unit("base", lineage, 0, None, {"mixes": ["clean", "web"]}) for lineage in (0, 1)]
-    found.append(Unit("cipher", 0, 0, "base-0-0"))
+    found.append(Unit("cipher", 0, 0))
     return found
 
 
