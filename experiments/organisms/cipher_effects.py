@@ -176,7 +176,7 @@ def _cost(before: Sequence[bool], after: Sequence[bool], name: str) -> dict[str,
 def _without(
     hf: Any, asked: Sequence[Any], prompts: Sequence[list[str]], plain: Sequence[list[str]], word: str
 ) -> list[bool]:
-    """Right or not with a word banned. Where it was not written the ban changes nothing: tokens have their own noise."""
+    """Right or not with a word banned. Where it was not written the ban changes nothing: each has its own noise."""
     right = _right(asked, plain)
     used = [i for i, response in enumerate(plain) if word in response]
     with _banned(hf, word):
