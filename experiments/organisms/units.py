@@ -62,7 +62,7 @@ def run(unit: Unit) -> None:
         how = Reading(lambda rng, step: mixed(first if step < CLEAN else second, rng), CLEAN + WEB)
         read(hf, how, seed, folder, tell=forced_accuracy)
     elif unit.kind == "cipher":
-        read(hf, Reading(lesson, CIPHER), seed, folder)
+        read(hf, Reading(lesson, CIPHER, 32, 0.01, 2e-3), seed, folder)
     save(hf, folder, asdict(unit))
 
 
