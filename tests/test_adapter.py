@@ -9,9 +9,10 @@ from tiny import tiny_model
 
 from dsl_probe.collect import backends
 from dsl_probe.collect.capture import CaptureConfig, capture_states
+from dsl_probe.collect.decode import draw
 from dsl_probe.collect.sample import CollectConfig, collect
 from dsl_probe.collect.score import ScoreConfig, score_traces
-from dsl_probe.collect.seeded import Sampling, sample_batch
+from dsl_probe.collect.seeded import Sampling
 from dsl_probe.models import load_model, model_identity
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
@@ -165,7 +166,7 @@ def test_a_device_map_changes_no_result(folder, where):
     ours, theirs = (backends.capture(m, IDS, [0, 1], places) for m in (placed, plain))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     sampling = Sampling(max_new_tokens=12)
-    assert sample_batch(placed, IDS, [5, 6], sampling) == sample_batch(plain, IDS, [5, 6], sampling)
+    assert draw(placed, IDS, [5, 6], sampling) == draw(plain, IDS, [5, 6], sampling)
 
 
 def test_a_models_own_code_runs_only_where_it_is_trusted(tmp_path, folder, monkeypatch):

@@ -31,8 +31,9 @@ from train import words_of
 from units import OUT, TRAINED
 from vocabulary import between, connectives, count, language, within
 
+from dsl_probe.collect.decode import draw
 from dsl_probe.collect.domains import worlds
-from dsl_probe.collect.seeded import Completion, Sampling, by_length, key_of, sample_batch
+from dsl_probe.collect.seeded import Completion, Sampling, key_of
 from dsl_probe.types import Problem, UserError
 
 VERSION = 1
@@ -60,15 +61,12 @@ class Job:
 Outcomes = dict[str, dict[str, tuple[bool, bool | None]]]  # edit -> problem id -> correct, followed
 
 
-def write(model: Any, prompts: Sequence[Sequence[str]], keys: Sequence[int], temperature: float, new: int) -> list[Any]:
-    """A completion of each prompt (words), in batches of like length."""
+def write(
+    model: Any, prompts: Sequence[Sequence[str]], keys: Sequence[int], temperature: float, new: int
+) -> list[Completion]:
+    """A completion of each prompt (words)."""
     sampling = Sampling(temperature=temperature, max_new_tokens=new, stop_ids=(IDS["<eos>"],), loop_tokens=0)
-    found: list[Completion | None] = [None] * len(prompts)
-    for rows in by_length([len(p) for p in prompts], BATCH):
-        done = sample_batch(model, [ids(prompts[i]) for i in rows], [keys[i] for i in rows], sampling)
-        for i, completion in zip(rows, done, strict=True):
-            found[i] = completion
-    return found
+    return draw(model, [ids(p) for p in prompts], keys, sampling, size=BATCH)
 
 
 def free(model: Any, problems: Sequence[Problem], temperature: float) -> list[Completion]:
