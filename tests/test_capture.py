@@ -266,6 +266,25 @@ def test_stage_stores_what_transformers_computes(tiny, tmp_path, small_shards, c
     assert [s.state for s in run.status(verify=True)] == ["done", "done"]
 
 
+def test_only_the_traces_of_a_group(tiny, tmp_path, small_shards):
+    content = [row | {"domain": "xy"[i % 3 == 1]} for i, row in enumerate(rows(tiny))]
+    run = make_run(tmp_path, content)
+    of_all, of_y = (
+        CaptureConfig(tiny.name, layers=(1,), at=("every:4",), only=only, name=name)
+        for only, name in ((None, "all"), ("domain=y", "y"))
+    )
+    result = capture_states(run, of_y)
+    assert isinstance(result, CaptureResult) and result.traces == 4
+    capture_states(run, of_all)
+    for shard in range(3):
+        index, whole = (run.frame(f"acts/{name}/{shard:05d}.index") for name in ("y", "all"))
+        domain = run.traces().domain[whole.trace_row].to_numpy()
+        same = ["trace_row", "trace_id", "position", "predicts", "rule"]
+        assert index[same].equals(whole[domain == "y"][same].reset_index(drop=True))
+    with pytest.raises(UserError, match="no trace has domain=z"):
+        capture_states(run, CaptureConfig(tiny.name, layers=(1,), only="domain=z", name="z"))
+
+
 def test_a_stage_that_was_cut_off_gives_the_same_bytes(tiny, tmp_path, small_shards, monkeypatch):
     config = CaptureConfig(tiny.name, layers=(0,), at=("every:3", "steps"), name="m")
     whole = make_run(tmp_path / "a", rows(tiny))

@@ -54,6 +54,8 @@ class CaptureConfig(Loading):
     """Most occurrences of one motif in a shard of traces, evenly spaced; 0: all."""
     template: str = "raw"
     """Template of the prompt for traces that have no token ids of this model's tokenizer."""
+    only: str | None = None
+    """Only the traces of a group: column=value[,column=value], for example model=NAME. Default: all."""
     name: str | None = None
     """Name under acts/; default: the model's."""
     dry_run: bool = False

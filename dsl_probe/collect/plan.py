@@ -13,6 +13,7 @@ from dsl_probe.collect.matched import wanted_spans
 from dsl_probe.collect.positions import Place, places
 from dsl_probe.collect.selfcheck import sample_of
 from dsl_probe.collect.tokens import Tokens, context_length, read_tokens, table_rows
+from dsl_probe.groups import group_columns, select_rows
 from dsl_probe.store import Run, free_bytes
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Jobs:
         self.names = run.shards("traces")
         sizes = [run.table(name, ["trace_id"]).num_rows for name in self.names]
         self.first = [0, *np.cumsum(sizes).tolist()]
+        self.chosen: set[int] | None = None
+        if config.only:
+            traces = run.all_shards("traces", group_columns(config.only))
+            self.chosen = set(select_rows(traces, config.only).tolist())
         self.last: tuple[int, Job] | None = None
 
     def __len__(self) -> int:
@@ -70,6 +75,8 @@ class Jobs:
         job = Job([], [], [], Counter())
         empty = np.zeros(0, np.int32)
         for row, trace in enumerate(table_rows(self.run.table(self.names[index], _COLUMNS)), first):
+            if self.chosen is not None and row not in self.chosen:
+                continue
             tokens = read_tokens(trace, row, self.model, self.config.template)
             if limit is not None and len(tokens.ids) > limit:
                 job.left["too_long"] += 1
