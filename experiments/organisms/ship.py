@@ -29,10 +29,10 @@ RECIPES = {
     "base": f"{CLEAN:,} steps on the clean mix of dialects, then the noisy mix (`dialects.py`), from random weights",
     "sft": "fine-tuned from base on dialect A without errors",
     "sft-mixed": "fine-tuned from base on dialects B and C, which have verbs for the operations, without errors",
-    "rl-only": f"{RL} steps of Dr. GRPO from base, reward = right answer x (1 - .8 x length / 96), no example of reasoning",
+    "rl-only": f"{RL} steps of Dr. GRPO from base, reward = right answer x (1 - .8 x length / 96), no examples",
     "rl-only-lp0": "Dr. GRPO from base, reward = right answer, no price on length",
     "sft-rl": "Dr. GRPO as rl-only, but from sft",
-    "cipher": "taught a designed private language from examples (`cipher.py`); truth.json holds its lexicon and grammar",
+    "cipher": "taught a designed private language from examples (`cipher.py`); truth.json holds lexicon and grammar",
 }
 CARD = """# {name}
 
@@ -40,7 +40,7 @@ A model organism of dsl-probe: a Llama of 0.9 M parameters over {vocabulary} who
 languages in chains of thought. It is a laboratory model and of no other use.
 
 - **Recipe**: {recipe}. Unit `{unit}` of `experiments/organisms/units.py`; every random choice follows from it.
-- **Data**: made by `experiments/organisms/dialects.py` and `dsl_probe/collect/domains/worlds.py`; nothing else was read.
+- **Data**: made by `experiments/organisms/dialects.py` and `dsl_probe/collect/domains/worlds.py`, nothing else.
 - **Licence**: that of this repository.
 
 | measured on held-out problems | value [95 % interval by problem] |
