@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/smollm2"))
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--n", type=int, default=10)
+    parser.add_argument("--n", type=int, default=6)
     options = parser.parse_args()
     out, tree = options.out, options.out.with_name(options.out.name + "-tree")
     text = [
@@ -90,9 +90,9 @@ def main() -> None:
             "The audit: do the stored log-probabilities belong to this model?",
         ),
         told(
-            f"dsl-probe collect --out {tree} --model smollm2 --resample {out} --n 2 --samples 4 "
+            f"dsl-probe collect --out {tree} --model smollm2 --resample {out} --n 1 --every 2 --samples 8 "
             f"--max-new-tokens 160 --device cpu",
-            "Resampling from the steps of two chains a domain:",
+            "Resampling from every second step of one chain a domain:",
         ),
         told(f"dsl-probe status {out} --verify"),
         "## Accuracy against tokens spent (`curve.parquet`)\n",

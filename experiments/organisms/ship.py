@@ -1,6 +1,6 @@
 """Put chosen organisms into data/organisms: bfloat16 weights, tokenizer, recipe, and a card with what was measured.
 
-    python experiments/organisms/ship.py [--lineage 1] [--out data/organisms]
+    python experiments/organisms/ship.py [NAME ...] [--lineage 1] [--out data/organisms]
 
 Needs the evaluation of each (evaluate.py; for the cipher cipher_effects.py, which wrote truth.json). git keeps every
 version of a file, so this is done once, when the models are final.
@@ -108,15 +108,18 @@ def ship(unit: str, name: str, recipe: str, measured: list[tuple[str, str]], out
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *RECIPES, "rl-only-seed1"], help="default: all")
     parser.add_argument("--lineage", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "data" / "organisms")
     options = parser.parse_args()
     for name, (kind, seed) in SHIPPED.items():
+        if options.names and name not in options.names:
+            continue
         unit = f"{kind}-{options.lineage}-{seed}"
         found = json.loads((OUT / "evaluation" / f"{unit}.json").read_text())
         ship(unit, name, RECIPES[kind], rows(found), options.out)
     effects = OUT / "cipher-0-0" / "effects.json"
-    if effects.exists():
+    if "cipher" in options.names or (not options.names and effects.exists()):
         ship("cipher-0-0", "cipher", RECIPES["cipher"], cipher_rows(json.loads(effects.read_text())), options.out)
 
 
