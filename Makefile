@@ -34,8 +34,8 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/sampling.py --out experiments/bench/SAMPLING.md
 	$(BIN)/python experiments/bench/importing.py --out experiments/bench/IMPORT.md
 
-shots: $(READY)         ## pictures of the app -> docs/img
-	$(BIN)/python app/shots.py runs/demo docs/img
+shots: $(READY)         ## pictures of the app on the traces of real models -> docs/img
+	$(BIN)/python app/shots.py runs/real docs/img
 
 findings: $(READY)      ## write what runs/demo and runs/real show into the README
 	$(BIN)/python experiments/first_look/readme.py runs/demo runs/real README.md

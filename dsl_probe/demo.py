@@ -5,11 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dsl_probe.collect.domains.worlds import NAMES as WORLDS
+from dsl_probe.collect.domains.worlds import SHAPE
 from dsl_probe.collect.shipped import shipped_folder
 
 # Organism -> regime. All were trained from "base"; sft on one human dialect, rl-only on right answers alone.
 ORGANISMS = {"base": "base", "sft": "sft", "rl-only": "rl_only"}
-WORLDS = ("chain", "hop", "swap", "grid", "walk")
 # Name of a comparison -> its two models.
 PAIRS = {"rl-only-vs-sft": ("rl-only", "sft"), "rl-only-vs-base": ("rl-only", "base"), "sft-vs-base": ("sft", "base")}
 ORGANISM_LIMITS = (
@@ -92,7 +93,9 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
         report["capture"][name] = asdict(capture_states(run, config, force=force))
     report["mine"] = asdict(mine_motifs(run, force=force))
     pairs = {name: (f"model={a}", f"model={b}", "model=base") for name, (a, b) in PAIRS.items()}
-    return report | {"comparisons": _compare(run, pairs, force)}
+    # No world shares its states with another: with them, sharing would tell how terse a model is.
+    states = tuple(sorted({word for shape in SHAPE.values() for part in shape for word in part}))
+    return report | {"comparisons": _compare(run, pairs, force, states)}
 
 
 def real_models(out: Path, force: bool = False) -> dict[str, Any]:
@@ -110,14 +113,17 @@ def real_models(out: Path, force: bool = False) -> dict[str, Any]:
     return {"import": asdict(imported), "mine": asdict(mined), "comparisons": _compare(run, pairs, force)}
 
 
-def _compare(run: Any, pairs: dict[str, tuple[str, str, str]], force: bool) -> dict[str, Any]:
+def _compare(
+    run: Any, pairs: dict[str, tuple[str, str, str]], force: bool, content: tuple[str, ...] = ()
+) -> dict[str, Any]:
     from dsl_probe.share.compare import CompareConfig, compare
     from dsl_probe.share.findings import findings
 
     report = {}
     for name, (a, b, base) in pairs.items():
         _say(f"compare {name}")
-        done = compare(run, CompareConfig(a=a, b=b, base=base, same_prompt=True, name=name), force=force)
+        config = CompareConfig(a=a, b=b, base=base, same_prompt=True, content=content, name=name)
+        done = compare(run, config, force=force)
         report[name] = {**asdict(done.result), "findings": [f.text for f in findings(done, top=4)]}
     return report
 

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from corpus import WORDS, rows, write_jsonl
+from corpus import TOPIC, WORDS, rows, write_jsonl
 
 import dsl_probe
 from dsl_probe.share.compare import CompareConfig, compare, compare_rows, comparison_id
@@ -131,6 +131,18 @@ def test_equal_units_are_equal_and_do_not_look_at_the_group(tiny_run):
     assert np.abs(total[0] - total[1]).max() <= 2 and (kept <= corpus.units[there.rows]).all()
     of = dict(zip(there.rows, kept, strict=True))
     assert all(of[r] == k for r, k in zip(back.rows, cuts(back, corpus.units), strict=True))
+
+
+def test_what_domains_speak_of_can_be_left_out_of_sharing(tmp_path):
+    run = make(tmp_path, rows())
+    found = {}
+    for name, content in (("all", ()), ("words", ("NUMBER", *TOPIC["math"][1:], *TOPIC["logic"]))):
+        done = compare(run, a="model=model-b", b="model=model-a", permutations=99, content=content, name=name)
+        t = done.sharing[(done.sharing.measure == "morisita_horn") & (done.sharing.group == "model=model-a")]
+        found[name] = float(t.value.iloc[0])
+        motifs = done.table.drop(columns=["a", "b"])
+        assert motifs.equals(dsl_probe.Comparison(run, "all").table.drop(columns=["a", "b"]))
+    assert found["all"] < 0.75 and found["words"] > 0.97
 
 
 def test_samples_beyond_the_other_groups_are_left_out(tmp_path):

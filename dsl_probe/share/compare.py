@@ -46,6 +46,8 @@ class CompareConfig:
     """Test motifs that hold format tags such as <think> too."""
     drop_truncated: bool = False
     """Leave out traces that ended at the length limit or in a loop."""
+    content: tuple[str, ...] = ()
+    """Words left out of the sharing measures, as numbers are: the things that each domain speaks of."""
     name: str | None = None
     """Name of the comparison. Default: made from the groups."""
 
@@ -155,7 +157,7 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
         except UserError:
             run.abandon(stage)
             raise
-        shared, difference = domain_sharing(corpus, (config.a, config.b), result.sample)
+        shared, difference = domain_sharing(corpus, (config.a, config.b), result.sample, config.content)
         outputs = [
             run.write_table(f"comparisons/{id}/comparison.parquet", table),
             run.write_table(f"comparisons/{id}/sharing.parquet", pa.Table.from_pylist(shared, schema=SHARING)),

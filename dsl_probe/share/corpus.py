@@ -1,5 +1,6 @@
 """What comparisons read: traces, counted units, occurrences; and which traces of two groups are set side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -197,10 +198,15 @@ def trace_counts(corpus: Corpus, rows: np.ndarray, keep_units: np.ndarray) -> tu
     return np.concatenate(entries), np.concatenate(motifs), np.concatenate(counts)
 
 
-def unit_counts(corpus: Corpus, sample: Sample) -> list[sparse.csr_matrix]:
-    """Counts [problems, word types] of each group's counted units; numbers, data and format tags are no vocabulary."""
-    vocabulary = corpus.run.table("vocabulary", ["kind"])
-    usable = ~np.isin(np.array(vocabulary["kind"].to_pylist(), object), _CONTENT_KINDS)
+def unit_counts(corpus: Corpus, sample: Sample, content: Sequence[str] = ()) -> list[sparse.csr_matrix]:
+    """Counts [problems, word types] of each group's counted units.
+
+    Numbers, data, format tags and the words in `content` (capitals aside) are no vocabulary.
+    """
+    vocabulary = corpus.run.table("vocabulary", ["kind", "text"])
+    kinds, texts = (np.array(vocabulary[name].to_pylist(), object) for name in ("kind", "text"))
+    left_out = {word.casefold() for word in content}
+    usable = ~np.isin(kinds, _CONTENT_KINDS) & np.array([text.casefold() not in left_out for text in texts], bool)
     ids = np.concatenate(
         [s["ids"].combine_chunks().flatten().to_numpy() for s in corpus.run.each_shard("units", ["ids"])]
     )

@@ -1,6 +1,7 @@
 """How far the domains of each group share one vocabulary of words, and how the groups differ in that."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ Interval = tuple[float, float, float]
 
 
 def domain_sharing(
-    corpus: Corpus, groups: tuple[str, str], sample: Sample
+    corpus: Corpus, groups: tuple[str, str], sample: Sample, content: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Interval | None]:
     """Sharing between domains for each group, and the difference A - B of its mean over the pairs of domains.
 
     On the same problems for both groups where the comparison is paired: then a problem is deleted from both at once,
-    so that what is particular to it cancels.
+    so that what is particular to it cancels. Words in `content` are left out, as numbers are: where each domain speaks
+    of its own things, they would tell terse text from wordy text and not one vocabulary from another.
     """
     names = list(np.unique(sample.item_domain))
-    by_domain = [{d: matrix[sample.item_domain == d] for d in names} for matrix in unit_counts(corpus, sample)]
+    by_domain = [{d: matrix[sample.item_domain == d] for d in names} for matrix in unit_counts(corpus, sample, content)]
     if not sample.paired:
         by_domain = [{d: m[np.flatnonzero(m.sum(1))] for d, m in part.items()} for part in by_domain]
     pairs = [

@@ -71,7 +71,8 @@ def organisms(run: Run) -> str:
         "",
     ]
     for c in comparisons[:1]:
-        lines += [shared(c, "over the five domains, one of which (walk) no fine-tuning saw"), ""]
+        where = "of all words but the names of states, over five domains, one of which (walk) no fine-tuning saw"
+        lines += [shared(c, where), ""]
     return "\n".join([*lines, f"**What this can and cannot show.** {ORGANISM_LIMITS}"])
 
 
