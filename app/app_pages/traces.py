@@ -229,7 +229,8 @@ def read(row: int, motif: dict | None) -> None:
         st.info("This trace is empty.")
         return
     if not mined[1]:
-        tokens.reader([[labels.visible(trace["text"]), "", ""]], key="reader")
+        nothing = {name: np.zeros(0, np.int32) for name in ("starts", "stops", "flags")}
+        tokens.reader(tokens.pieces(trace["text"], nothing, [], underlay(row)), key="reader")
         labels.trouble(
             "Nothing to highlight: the motifs have not been mined yet.",
             command=f"dsl-probe mine {run.path}",
