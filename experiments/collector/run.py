@@ -7,6 +7,7 @@ Runs the commands that RESULTS.md shows, as a user would type them, and writes d
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -19,12 +20,13 @@ DOMAINS = "gsm8k gym:chain_sum gym:letter_counting"
 
 
 def told(command: str, note: str = "") -> str:
-    """A command and what it prints, as a block; stderr too where it fails."""
+    """A command and what it prints, as a block: the result, and of stderr the error."""
     words = shlex.split(command)
     print(f"$ {command}", file=sys.stderr, flush=True)
-    done = subprocess.run([sys.executable, "-m", "dsl_probe", *words[1:]], capture_output=True)
-    text = (done.stdout + (done.stderr if done.returncode == 2 else b"")).decode()
-    lines = [line for line in text.splitlines() if line.strip()]
+    env = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-m", "dsl_probe", *words[1:]], capture_output=True, env=env)
+    said = [line for line in done.stderr.decode().splitlines() if line.startswith("dsl-probe:")]
+    lines = [line for line in [*done.stdout.decode().splitlines(), *said] if line.strip()]
     return "\n".join(
         [f"{note}\n" if note else "", "```", f"$ {command}", *lines, f"(exit {done.returncode})", "```", ""]
     )
@@ -52,7 +54,7 @@ def steps(run: Run, top: int = 8) -> list[str]:
         text = " ".join(r.text.split()).replace("|", "\\|").replace("`", "'")
         lines.append(
             f"| {r.domain} | {r.step_number} | `{text[:60]}` | {r.accuracy:.2f} | {r.gain:+.2f} | "
-            f"{r.gain_low:+.2f} to {r.gain_high:+.2f} | {r.p_adj:.3f} |"
+            f"{r.gain_low:+.2f} to {r.gain_high:+.2f} | {r.p_adj:.1g} |"
         )
     return lines
 
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=6)
     options = parser.parse_args()
     out, tree = options.out, options.out.with_name(options.out.name + "-tree")
+    base, opened = (options.out.with_name(name) for name in ("organism-base", "organism-base-opened"))
     text = [
         "# The collector on SmolLM2-135M-Instruct\n",
         "Written by `experiments/collector/run.py`; what it asks is in [README.md](README.md).\n",
@@ -95,18 +98,32 @@ def main() -> None:
             "Resampling from every second step of one chain a domain:",
         ),
         told(f"dsl-probe status {out} --verify"),
+        "SmolLM2 gets nothing right here at temperature 1, so its curve is flat at 0. The tables below are of a model",
+        "that is sometimes right: the organism `base`, for the steps opened in a dialect that it knows.\n",
+        told(
+            f"dsl-probe collect --out {base} --model data/organisms/base --template raw --domains chain hop swap "
+            f"--n 40 --samples 8 --max-new-tokens 110 --device cpu",
+        ),
         "## Accuracy against tokens spent (`curve.parquet`)\n",
-        *curve(Run(out)),
+        *curve(Run(base)),
         "\n## Which step decides (`tree.parquet`, largest changes)\n",
-        *steps(Run(tree)),
+        told(
+            f"dsl-probe collect --out {opened} --model data/organisms/base --template raw --domains chain hop swap "
+            f"--n 40 --samples 1 --max-new-tokens 110 --device cpu --prefix '<think> first we get'",
+        ),
+        told(
+            f"dsl-probe collect --out {base}-tree --model data/organisms/base --resample {opened} --n 40 --samples 16 "
+            f"--max-new-tokens 110 --device cpu",
+        ),
+        *steps(Run(f"{base}-tree")),
         "\n## Input that cannot be used\n",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for command in (
             f"dsl-probe collect --out {folder}/a --model no/such-model --domains gsm8k --n 1",
             f"dsl-probe collect --out {folder}/b --model smollm2 --domains maths --n 1",
-            f"dsl-probe capture {out} --model smollm2 --layers 30 --at steps --device cpu",
-            f"dsl-probe capture {out} --model smollm2 --layers 1 --at often --device cpu",
+            f"dsl-probe capture {out} --model smollm2 --layers 30 --at steps --device cpu --name other",
+            f"dsl-probe capture {out} --model smollm2 --layers 1 --at often --device cpu --name other",
             f"dsl-probe collect --out {folder}/c --model smollm2 --domains gsm8k --n 99999",
         ):
             text.append(told(command).replace(folder, "FOLDER"))
