@@ -12,6 +12,7 @@ sys.path.insert(0, str(ORGANISMS))
 
 import cipher  # noqa: E402
 import cipher_effects  # noqa: E402
+import cipher_lessons  # noqa: E402
 from dialects import IDS, SPARE  # noqa: E402
 
 from dsl_probe.collect.domains import worlds  # noqa: E402
@@ -136,7 +137,28 @@ def test_truth_is_json_and_the_same_text_comes_again():
     assert json.loads(json.dumps(told)) == told
     assert sorted(entry["pattern"][0] for entry in told["words"]) == sorted(SPARE)
     assert texts("grid", 20, 3) == texts("grid", 20, 3) != texts("grid", 20, 4)
-    assert [cipher.lesson(random.Random(i)) for i in range(20)] == [cipher.lesson(random.Random(i)) for i in range(20)]
+    assert [cipher_lessons.lesson(random.Random(i)) for i in range(20)] == [
+        cipher_lessons.lesson(random.Random(i)) for i in range(20)
+    ]
+
+
+def test_clean_lessons_hold_no_slip_and_only_another_start():
+    rng = random.Random(0)
+    kinds = [0, 0]
+    for _ in range(400):
+        given, rest = cipher_lessons.lesson(rng, clean=True)
+        prompt, response = given[: given.index("?") + 1], given[given.index("?") + 1 :] + rest
+        derivation = cipher.parse(response, prompt[1])
+        now, text = derivation.states[0], " ".join(prompt[1:])
+        for state, operation in zip(derivation.states[1:], worlds.parse(text)[2], strict=True):
+            now = worlds.apply(prompt[1], now, operation, text)
+            assert now == state
+        assert cipher.CHECK not in response
+        kinds[prompt == given] += 1
+        assert prompt == given or given[-1] == cipher.CLOSE  # what is given ends with the start
+    assert min(kinds) > 120
+    held = sum(cipher_lessons.lesson(rng)[0][-1] != "?" for _ in range(2000)) / 2000
+    assert 0.2 < held < cipher_lessons.TAMPERED + 0.05
 
 
 def test_what_a_step_lacks_is_not_done():
@@ -155,7 +177,7 @@ def test_what_a_step_lacks_is_not_done():
 def test_what_was_tampered_with_is_not_taught_and_is_followed(world):
     """An independent reading of the words: each state follows from the words of its step and from the state before."""
     rng = random.Random(2)
-    for tamper in dict.fromkeys(cipher.TAMPERS[world]):
+    for tamper in dict.fromkeys(cipher_lessons.TAMPERS[world]):
         wrong = 0
         for _ in range(200):
             problem = worlds.draw(world, rng)

@@ -52,14 +52,7 @@ OPERATIONS = {
 }
 ARGUMENTS = {"chain": 1, "hop": 1, "swap": 2, "grid": 0}
 FILLER, LAST, SLIP = 0.5, 0.4, 0.12
-# Share of texts to train on that were tampered with, of their steps that were, and how.
-TAMPERED, TAMPERED_STEPS = 0.35, 0.4
-TAMPERS = {
-    "chain": ("operation", "argument", "state", "start", "lost", "lost"),
-    "hop": ("argument", "state", "start", "lost", "lost"),
-    "swap": ("argument", "state", "start", "lost", "lost"),
-    "grid": ("operation", "state", "start", "lost", "lost"),
-}
+TAMPERED_STEPS = 0.4  # share of the steps of a text that was tampered with
 _FROM_STATE = {world: {new: old for old, new in words.items()} for world, words in STATES.items()}
 _FROM_DIGIT = {new: old for old, new in DIGITS.items()}
 _STATE = "STATE"
@@ -88,23 +81,11 @@ class Derivation:
 
 def text(world: str, rng: random.Random) -> tuple[list[str], list[str]]:
     """A random problem that is not held out, and a response in cipher: (prompt, response), in words."""
-    prompt = _problem(world, rng)
+    prompt = problem(world, rng)
     return ["<bos>", *prompt.split()], write(prompt, rng)[0]
 
 
-def lesson(rng: random.Random, step: int = 0) -> tuple[list[str], list[str]]:
-    """A text to train on, of any of the four worlds. In `TAMPERED` of the texts the first part was tampered with.
-
-    That part is moved to the prompt, where no loss is taken: the model learns to go on from it, not to write it.
-    """
-    world = rng.choice(TRAINED)
-    prompt = _problem(world, rng)
-    tamper = rng.choice(TAMPERS[world]) if rng.random() < TAMPERED else None
-    response, told = write(prompt, rng, tamper)
-    return ["<bos>", *prompt.split(), *response[:told]], response[told:]
-
-
-def write(prompt: str, rng: random.Random, tamper: str | None = None) -> tuple[list[str], int]:
+def write(prompt: str, rng: random.Random, tamper: str | None = None, slips: float = SLIP) -> tuple[list[str], int]:
     """A response to a prompt, and how many of its first words are not the model's to learn.
 
     tamper: "operation", "argument", "start": another one is written than the problem's, and the states follow it;
@@ -120,7 +101,7 @@ def write(prompt: str, rng: random.Random, tamper: str | None = None) -> tuple[l
     todo = list(operations)
     while todo:
         harm = tamper if tamper != "start" and rng.random() < TAMPERED_STEPS else None
-        step, now, until, left = _step(world, prompt, now, todo, rng, harm)
+        step, now, until, left = _step(world, prompt, now, todo, rng, harm, slips)
         told = len(words) + until if until else told
         words += step
         todo = [">"] * left if world == "hop" else todo[1:]
@@ -128,7 +109,7 @@ def write(prompt: str, rng: random.Random, tamper: str | None = None) -> tuple[l
 
 
 def _step(
-    world: str, prompt: str, now: str, todo: Sequence[str], rng: random.Random, harm: str | None
+    world: str, prompt: str, now: str, todo: Sequence[str], rng: random.Random, harm: str | None, slips: float
 ) -> tuple[list[str], str, int, int]:
     """The words of the next step, the state after it, its words up to the harm, the steps left after it."""
     operation, arguments = say(world, todo[0], len(todo))
@@ -144,7 +125,7 @@ def _step(
         parts.pop(lost)
     understood = understand(world, parts)
     right = worlds.apply(world, now, understood, prompt) if understood else now
-    slip = _another_state(world, right, rng) if harm == "state" or rng.random() < SLIP else None
+    slip = _another_state(world, right, rng) if harm == "state" or rng.random() < slips else None
     if harm == "state":
         written, right = encode(world, slip or ""), slip or ""
     elif slip:
@@ -325,8 +306,9 @@ def _another_state(world: str, state: str, rng: random.Random) -> str:
             return found
 
 
-def _problem(world: str, rng: random.Random) -> str:
-    problem = worlds.draw(world, rng)
-    while worlds.held_out(world, problem):
-        problem = worlds.draw(world, rng)
-    return worlds.make(world, problem, "").prompt
+def problem(world: str, rng: random.Random, least: int | None = None) -> str:
+    """The prompt of a problem that is not held out. least: fewest operations, in place of the world's own."""
+    found = worlds.draw(world, rng, least=least)
+    while worlds.held_out(world, found):
+        found = worlds.draw(world, rng, least=least)
+    return worlds.make(world, found, "").prompt

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dialects import IDS, ids
+from dialects import IDS, SPARE, ids
 from model import as_model, save
 from optim import muon_and_adamw
 
@@ -29,6 +29,7 @@ KEEP_EVERY, TELL_EVERY = 20, 500
 PAD = IDS["<pad>"]
 # Which filler follows cannot be known, and what cannot be known drowns what can be learnt about the states.
 _STATE_WORDS = {w for shape in worlds.SHAPE.values() for part in shape for w in part} | {"</think>"}
+_STATE_WORDS |= set(SPARE[:22])  # those of the cipher
 WEIGHTS = torch.tensor([1.0 if word in _STATE_WORDS else 0.2 for word in IDS])
 
 

@@ -25,7 +25,7 @@ OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
 TRAINED = ("chain", "hop", "swap", "grid")  # walk is read in the base mix alone: the unseen world
 LINEAGES, SEEDS = (0, 1), (0, 1, 2)
 CLEAN, WEB, SFT = 3_000, 1_500, 250
-CIPHER = 3_000
+CIPHER_CLEAN, CIPHER, CIPHER_MUON = 600, 700, 0.002
 # Steps of reinforcement, and the steps at which the two watched runs keep their weights.
 RL, LP0, AFTER, SINGLE, INVENT = 160, 100, 60, 100, 160
 WATCHED = (2, 5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160)
@@ -57,7 +57,7 @@ def units(quick: bool = False) -> list[Unit]:
 
     found = [made("base", lineage, 0, None, WEB) for lineage in lineages]
     found += [made(kind, lineage, 0, "base", SFT) for kind in ("sft", "sft-mixed") for lineage in lineages]
-    found.append(made("cipher", 0, 0, None, CIPHER))
+    found.append(made("cipher", 0, 0, "base", CIPHER))
     for seed in seeds:
         found += [made("rl-only", lineage, seed, "base", RL) for lineage in lineages]
         found += [made("rl-only-lp0", lineage, seed, "base", LP0) for lineage in lineages]
@@ -70,7 +70,7 @@ def units(quick: bool = False) -> list[Unit]:
 def run(unit: Unit) -> None:
     """Train one unit, or go on with it; a finished one is left alone."""
     import torch
-    from cipher import lesson
+    from cipher_lessons import lesson, renew
     from dialects import mixed, text
     from model import fresh, load, save
     from train import Reading, Reinforcing, read, reinforce
@@ -93,7 +93,12 @@ def run(unit: Unit) -> None:
         how = Reading(lambda rng, _: text(rng.choice(styles), rng.choice(TRAINED), rng), unit.steps, 32, 0.002, 1e-3)
         read(hf, how, seed, folder, tell=forced_accuracy)
     elif unit.kind == "cipher":
-        read(hf, how := Reading(lesson, unit.steps), seed, folder)
+        renew(hf, seed)
+        clean = round(CIPHER_CLEAN * unit.steps / CIPHER)
+        how = Reading(
+            lambda rng, step: lesson(rng, step < clean), clean + unit.steps, muon=CIPHER_MUON, states_first=clean
+        )
+        read(hf, how, seed, folder)
     else:
         single = unit.kind.removeprefix("rl-single-") if unit.kind.startswith("rl-single") else None
         how = Reinforcing(
