@@ -42,6 +42,7 @@ findings: $(READY)      ## write what runs/demo and runs/real show into the READ
 
 organisms: $(READY)     ## train the model organisms that are missing in runs/organisms (about two hours), evaluate them
 	$(BIN)/python experiments/organisms/units.py
+	$(BIN)/python experiments/organisms/evaluate.py
 
 organisms-quick: $(READY)  ## the same road with a tenth of the steps, in ten minutes; its models are of no use
 	ORGANISMS=runs/organisms-quick $(BIN)/python experiments/organisms/units.py --quick
