@@ -157,3 +157,11 @@ def mixed(mix: str, rng: random.Random) -> tuple[list[str], list[str]]:
     # Problems of one or two operations make single operations quick to learn.
     world = rng.choices(list(CLEAN_WORLDS), list(CLEAN_WORLDS.values()))[0]
     return text(style, world, rng, least=1)
+
+
+# The first words of a response in each human dialect: forced, they call for it.
+OPENINGS = {
+    "A": ["<think>", "first", "we", "get"],
+    "B": ["<think>", "okay", ","],
+    "C": ["<think>", "let", "me", "think", ":"],
+}

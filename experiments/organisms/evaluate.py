@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dialects import IDS, ids
+from dialects import IDS, OPENINGS, ids
 from interventions import chain_words, donors, first_half, half_edits, last_state_corrupted, shuffled
 from model import as_model, load
 from nonces import events, meanings
@@ -40,11 +40,6 @@ VERSION = 1
 LONGER = tuple(f"{name}+{more}" for more in (1, 2) for name in TRAINED)
 # Problems of the longer sets, of the edits and of the openings: most of the time goes there, and fewer tell enough.
 FEWER = 200
-OPENINGS = {
-    "A": ["<think>", "first", "we", "get"],
-    "B": ["<think>", "okay", ","],
-    "C": ["<think>", "let", "me", "think", ":"],
-}
 NEW_TOKENS, ANSWER_TOKENS, BATCH = 110, 8, 256
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluate import OPENINGS
+from dialects import OPENINGS
 from rates import over_units
 from units import OUT, TRAINED
 from vocabulary import compared

@@ -64,8 +64,6 @@ class Reinforcing:
     clip: float = 1.0
     keep: tuple[int, ...] = ()
     """Steps after which the weights are kept, so that the growth of a language can be seen."""
-    price: Callable[[list[int]], float] | None = None
-    """Another factor of the reward, from the completion's token ids."""
 
 
 def read(hf: Any, how: Reading, seed: int, folder: Path, tell: Callable[[Any, int], str] | None = None) -> None:
@@ -171,8 +169,6 @@ def _rewards(problems: Sequence[Any], done: Sequence[Completion], how: Reinforci
         correct = bool(worlds.verify(problem, words_of(completion.token_ids)).correct)
         right += correct
         factor = 1 - how.length_price * len(completion.token_ids) / how.max_new_tokens
-        if correct and how.price:
-            factor *= how.price(completion.token_ids)
         earned.append(factor if correct else 0.0)
     return torch.tensor(earned), right / len(done)
 

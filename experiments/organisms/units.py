@@ -27,7 +27,7 @@ LINEAGES, SEEDS = (0, 1), (0, 1, 2)
 CLEAN, WEB, SFT = 3_000, 1_500, 250
 CIPHER_CLEAN, CIPHER, CIPHER_MUON = 600, 700, 0.002
 # Steps of reinforcement, and the steps at which the two watched runs keep their weights.
-RL, LP0, AFTER, SINGLE, INVENT = 160, 100, 60, 100, 160
+RL, LP0, AFTER, SINGLE = 160, 100, 60, 100
 WATCHED = (2, 5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160)
 
 
@@ -115,7 +115,7 @@ def run(unit: Unit) -> None:
 
 def forced_accuracy(hf: Any, step: int) -> str:
     """Greedy accuracy on held-out problems, free and with the opening of a dialect forced."""
-    from dialects import IDS, ids
+    from dialects import IDS, OPENINGS, ids
     from model import as_model
     from train import words_of
 
@@ -123,15 +123,15 @@ def forced_accuracy(hf: Any, step: int) -> str:
     from dsl_probe.collect.domains import worlds
     from dsl_probe.collect.seeded import Sampling
 
-    openings = {"free": "<think>", "A": "<think> first we get", "B": "<think> okay ,", "C": "<think> let me think :"}
+    openings = {"free": ["<think>"], **OPENINGS}
     problems = [p for name in TRAINED for p in worlds.problems(9, 25, (name,))]
     sampling = Sampling(temperature=0, max_new_tokens=110, stop_ids=(IDS["<eos>"],), loop_tokens=0)
     told = []
     for style, opening in openings.items():
-        prompts = [ids(["<bos>", *p.prompt.split(), *opening.split()]) for p in problems]
+        prompts = [ids(["<bos>", *p.prompt.split(), *opening]) for p in problems]
         done = draw(as_model(hf, "organism"), prompts, [0] * len(prompts), sampling)
         pairs = zip(problems, done, strict=True)
-        right = [bool(worlds.verify(p, f"{opening} {words_of(c.token_ids)}").correct) for p, c in pairs]
+        right = [bool(worlds.verify(p, " ".join([*opening, words_of(c.token_ids)])).correct) for p, c in pairs]
         told.append(f"{style} {sum(right) / len(right):.2f}")
     return "  ".join(told)
 
