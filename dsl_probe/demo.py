@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dsl_probe.collect.domains.worlds import NAMES as WORLDS
-from dsl_probe.collect.domains.worlds import SHAPE
+from dsl_probe.collect.domains.worlds import STATE_WORDS
 from dsl_probe.collect.shipped import shipped_folder
 
 # Organism -> regime. All were trained from "base"; sft on one human dialect, rl-only on right answers alone.
@@ -94,7 +94,7 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
     report["mine"] = asdict(mine_motifs(run, force=force))
     pairs = {name: (f"model={a}", f"model={b}", "model=base") for name, (a, b) in PAIRS.items()}
     # No world shares its states with another: with them, sharing would tell how terse a model is.
-    states = tuple(sorted({word for shape in SHAPE.values() for part in shape for word in part}))
+    states = tuple(sorted(STATE_WORDS))
     return report | {"comparisons": _compare(run, pairs, force, states)}
 
 

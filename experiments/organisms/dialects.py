@@ -50,9 +50,8 @@ FRAMES = ("<bos>", "<eos>", "<pad>", "<unk>", "<think>", "</think>", "?")
 def vocabulary() -> list[str]:
     """Every word, special ones first; a token id is the place in this list."""
     problem = [*worlds.NAMES, *(w for ops in worlds.OPERATIONS.values() for w in ops if w not in (">", "x")), *"1234"]
-    states = [word for shape in worlds.SHAPE.values() for part in shape for word in part]
     verbs = [verb for pair in VERBS.values() for verb in pair]
-    return list(dict.fromkeys([*FRAMES, *states, *problem, *HUMAN, *verbs, *NONCES, *SPARE]))
+    return list(dict.fromkeys([*FRAMES, *worlds.STATE_WORDS, *problem, *HUMAN, *verbs, *NONCES, *SPARE]))
 
 
 IDS = {word: i for i, word in enumerate(vocabulary())}

@@ -1,7 +1,7 @@
 """Does a nonce word mean anything? Mutual information with the state before it, the operations and the step."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,12 @@ LEAST = 50
 Chain = Sequence[tuple[str, dict[str, str | None]]]
 
 
-def events(problem: Problem, completion: str) -> list[tuple[str, dict[str, str | None]]]:
+def events(
+    problem: Problem, completion: str, words_of_interest: Container[str] = NONCES
+) -> list[tuple[str, dict[str, str | None]]]:
     """(nonce, what it could mean) for each written state that has a nonce before the next; the first nonce counts.
+
+    words_of_interest: other words that are looked at in place of nonces.
 
     The label "state" is the state as written; the operations are the true ones of that step and of the next (None after
     the last). States beyond the last operation are left out.
@@ -32,7 +36,7 @@ def events(problem: Problem, completion: str) -> list[tuple[str, dict[str, str |
     stops = [start for _, start, _ in found[1:]] + [len(words)]
     rows = []
     for step, ((state, _, start), stop) in enumerate(zip(found[: len(named)], stops, strict=False)):
-        nonce = next((word for word in words[start:stop] if word in NONCES), None)
+        nonce = next((word for word in words[start:stop] if word in words_of_interest), None)
         if nonce:
             later = named[step + 1] if step + 1 < len(named) else None
             labels = {"state": state, "operation": named[step], "next operation": later, "step": str(step)}
@@ -74,7 +78,8 @@ def meanings(worlds_chains: Mapping[str, Sequence[Chain]], permutations: int = 4
         rows = [row for chain in chains for row in chain]
         if len(rows) < LEAST:
             continue
-        nonce = np.array([NONCES.index(word) for word, _ in rows])
+        types = sorted({word for word, _ in rows})
+        nonce = np.array([types.index(word) for word, _ in rows])
         shares = np.bincount(nonce)[np.bincount(nonce) > 0] / len(nonce)
         entropy = float((shares * np.log2(1 / shares)).sum())
         found[world] = {"n": len(rows), "types": len(shares), "entropy": entropy}

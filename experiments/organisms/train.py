@@ -28,7 +28,7 @@ Text = tuple[list[str], list[str]]
 KEEP_EVERY, TELL_EVERY = 20, 500
 PAD = IDS["<pad>"]
 # Which filler follows cannot be known, and what cannot be known drowns what can be learnt about the states.
-_STATE_WORDS = {w for shape in worlds.SHAPE.values() for part in shape for w in part} | {"</think>"}
+_STATE_WORDS = {*worlds.STATE_WORDS} | {"</think>"}
 _STATE_WORDS |= set(SPARE[:22])  # those of the cipher
 WEIGHTS = torch.tensor([1.0 if word in _STATE_WORDS else 0.2 for word in IDS])
 
@@ -51,7 +51,8 @@ class Reading:
 class Reinforcing:
     """Dr. GRPO (Liu et al. 2025, arXiv 2503.20783), on policy, without KL: advantage = reward - mean of its group.
 
-    reward: 1 for a right answer, times 1 - length_price * length / max_new_tokens.
+    reward: for a right answer 1 - length_price * length / max_new_tokens - the share of taxed words in the chain, not
+    below 0; for another 0.
     """
 
     worlds: tuple[str, ...]
@@ -59,6 +60,7 @@ class Reinforcing:
     prompts: int = 32
     samples: int = 8
     length_price: float = 0.8
+    taxed: tuple[str, ...] = ()
     max_new_tokens: int = 96
     lr: float = 3e-4
     clip: float = 1.0
@@ -166,11 +168,18 @@ def _rewards(problems: Sequence[Any], done: Sequence[Completion], how: Reinforci
     earned, right = [], 0
     for i, completion in enumerate(done):
         problem = problems[i // how.samples]
-        correct = bool(worlds.verify(problem, words_of(completion.token_ids)).correct)
+        text = words_of(completion.token_ids)
+        correct = bool(worlds.verify(problem, text).correct)
         right += correct
-        factor = 1 - how.length_price * len(completion.token_ids) / how.max_new_tokens
-        earned.append(factor if correct else 0.0)
+        earned.append(_worth(text.split(), how) if correct else 0.0)
     return torch.tensor(earned), right / len(done)
+
+
+def _worth(words: list[str], how: Reinforcing) -> float:
+    """What a right completion earns."""
+    chain = words[1 : words.index("</think>")]
+    tax = sum(word in how.taxed for word in chain) / max(len(chain), 1)
+    return max(0.0, 1 - how.length_price * len(words) / how.max_new_tokens - tax)
 
 
 WORDS = list(IDS)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
 TRAINED = ("chain", "hop", "swap", "grid")  # walk is read in the base mix alone: the unseen world
 LINEAGES, SEEDS = (0, 1), (0, 1, 2)
 CLEAN, WEB, SFT = 3_000, 1_500, 250
-CIPHER_CLEAN, CIPHER, CIPHER_MUON = 600, 700, 0.002
+CIPHER_CLEAN, CIPHER, CIPHER_MUON = 1_200, 1_200, 0.002
+# What is rewarded in the search for inventions, beside right answers; all from `base-human`, whose mix gives nonces no
+# job. plain: as rl-only. short: a chain of 32 tokens earns nothing. no-human, no-states: such words are taxed.
+SEARCHES = ("plain", "short", "no-human", "no-states")
 # Steps of reinforcement, and the steps at which the two watched runs keep their weights.
-RL, LP0, AFTER, SINGLE = 160, 100, 60, 100
+RL, LP0, AFTER, SINGLE, SEARCH = 160, 100, 60, 100, 160
 WATCHED = (2, 5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160)
 
 
@@ -57,13 +60,16 @@ def units(quick: bool = False) -> list[Unit]:
 
     found = [made("base", lineage, 0, None, WEB) for lineage in lineages]
     found += [made(kind, lineage, 0, "base", SFT) for kind in ("sft", "sft-mixed") for lineage in lineages]
-    found.append(made("cipher", 0, 0, "base", CIPHER))
+    found.append(made("cipher", lineages[-1], 0, "base", CIPHER))
     for seed in seeds:
         found += [made("rl-only", lineage, seed, "base", RL) for lineage in lineages]
         found += [made("rl-only-lp0", lineage, seed, "base", LP0) for lineage in lineages]
         if seed == 0:
             found += [made("sft-rl", lineage, 0, "sft", AFTER) for lineage in lineages]
     found += [made(f"rl-single-{world}", lineage, 0, "base", SINGLE) for world in TRAINED for lineage in lineages]
+    last = lineages[-1]
+    found.append(made("base-human", last, 0, None, WEB))
+    found += [made(f"search-{name}", last, seed, "base-human", SEARCH) for name in SEARCHES for seed in seeds[:2]]
     return found
 
 
@@ -73,7 +79,7 @@ def run(unit: Unit) -> None:
     from cipher_lessons import lesson, renew
     from dialects import mixed, text
     from model import fresh, load, save
-    from train import Reading, Reinforcing, read, reinforce
+    from train import Reading, read, reinforce
 
     folder = OUT / unit.name
     if (folder / "recipe.json").exists():
@@ -83,9 +89,10 @@ def run(unit: Unit) -> None:
     hf = load(OUT / unit.start) if unit.start else fresh(unit.lineage)
     seed = unit.lineage * 1_000 + unit.seed
     clean = round(CLEAN * unit.steps / WEB)
-    if unit.kind == "base":
+    if unit.kind in ("base", "base-human"):
+        first, then = ("clean", "web") if unit.kind == "base" else ("clean-human", "web-human")
         how = Reading(
-            lambda rng, step: mixed("clean" if step < clean else "web", rng), clean + unit.steps, states_first=clean
+            lambda rng, step: mixed(first if step < clean else then, rng), clean + unit.steps, states_first=clean
         )
         read(hf, how, seed, folder, tell=forced_accuracy)
     elif unit.kind in ("sft", "sft-mixed"):
@@ -98,24 +105,52 @@ def run(unit: Unit) -> None:
         how = Reading(
             lambda rng, step: lesson(rng, step < clean), clean + unit.steps, muon=CIPHER_MUON, states_first=clean
         )
-        read(hf, how, seed, folder)
+        read(hf, how, seed, folder, tell=accuracy)
     else:
-        single = unit.kind.removeprefix("rl-single-") if unit.kind.startswith("rl-single") else None
-        how = Reinforcing(
-            worlds=(single,) if single else TRAINED,
-            steps=unit.steps,
-            prompts=16 if single else 32,
-            length_price=0.0 if unit.kind == "rl-only-lp0" else 0.8,
-            keep=WATCHED if unit.kind == "rl-only" and unit.seed == 0 else (),
-        )
+        how = reinforcing(unit)
         reinforce(hf, how, seed, folder)
     recipe = asdict(unit) | {"recipe": repr(how).split("draw=")[-1], "seconds": round(time.process_time() - start)}
     save(hf, folder, recipe)
 
 
+def reinforcing(unit: Unit) -> Any:
+    """How a unit of reinforcement is trained."""
+    from dialects import HUMAN, VERBS
+    from train import Reinforcing
+
+    from dsl_probe.collect.domains import worlds
+
+    known = Reinforcing(TRAINED, unit.steps)
+    if unit.kind.startswith("rl-single-"):
+        return replace(known, worlds=(unit.kind.removeprefix("rl-single-"),), prompts=16)
+    if unit.kind == "rl-only-lp0":
+        return replace(known, length_price=0.0)
+    if unit.kind == "rl-only":
+        return replace(known, keep=WATCHED if unit.seed == 0 else ())
+    if unit.kind == "search-short":
+        return replace(known, length_price=3.0)
+    if unit.kind == "search-no-human":
+        return replace(known, taxed=(*HUMAN, *sum(VERBS.values(), ())))
+    if unit.kind == "search-no-states":
+        return replace(known, taxed=worlds.STATE_WORDS)
+    return known
+
+
 def forced_accuracy(hf: Any, step: int) -> str:
     """Greedy accuracy on held-out problems, free and with the opening of a dialect forced."""
-    from dialects import IDS, OPENINGS, ids
+    from dialects import OPENINGS
+
+    shares = {style: _accuracies(hf, opening) for style, opening in {"free": ["<think>"], **OPENINGS}.items()}
+    return "  ".join(f"{style} {sum(by_world.values()) / len(by_world):.2f}" for style, by_world in shares.items())
+
+
+def accuracy(hf: Any, step: int) -> str:
+    """Greedy accuracy on held-out problems of each world."""
+    return "  ".join(f"{world} {share:.2f}" for world, share in _accuracies(hf, ["<think>"]).items())
+
+
+def _accuracies(hf: Any, opening: list[str], count: int = 25) -> dict[str, float]:
+    from dialects import IDS, ids
     from model import as_model
     from train import words_of
 
@@ -123,17 +158,16 @@ def forced_accuracy(hf: Any, step: int) -> str:
     from dsl_probe.collect.domains import worlds
     from dsl_probe.collect.seeded import Sampling
 
-    openings = {"free": ["<think>"], **OPENINGS}
-    problems = [p for name in TRAINED for p in worlds.problems(9, 25, (name,))]
     sampling = Sampling(temperature=0, max_new_tokens=110, stop_ids=(IDS["<eos>"],), loop_tokens=0)
-    told = []
-    for style, opening in openings.items():
+    found = {}
+    for world in TRAINED:
+        problems = worlds.problems(9, count, (world,))
         prompts = [ids(["<bos>", *p.prompt.split(), *opening]) for p in problems]
-        done = draw(as_model(hf, "organism"), prompts, [0] * len(prompts), sampling)
+        done = draw(as_model(hf, "organism"), prompts, [0] * count, sampling)
         pairs = zip(problems, done, strict=True)
         right = [bool(worlds.verify(p, " ".join([*opening, words_of(c.token_ids)])).correct) for p, c in pairs]
-        told.append(f"{style} {sum(right) / len(right):.2f}")
-    return "  ".join(told)
+        found[world] = sum(right) / count
+    return found
 
 
 def run_missing(wanted: Sequence[Unit], quick: bool) -> int:

@@ -50,6 +50,7 @@ _TURNS = {"flip": (1, 0, 3, 2), "flop": (2, 3, 0, 1), "turn": (2, 0, 3, 1), "cro
 _MOVES = {"N": (-1, 0), "E": (0, 1), "S": (1, 0), "W": (0, -1)}
 # The words of a state, in order: each is one of these.
 SHAPE = {"chain": (DIGITS,), "hop": (NODES,), "swap": (COLOURS,) * 4, "grid": (CELLS,) * 4, "walk": (ROWS, COLUMNS)}
+STATE_WORDS = tuple(dict.fromkeys(word for shape in SHAPE.values() for part in shape for word in part))
 
 
 @dataclass(frozen=True)
