@@ -101,9 +101,11 @@ def loaded(adapter: str | None) -> tuple[Any, Any]:
 
     from dsl_probe.models import load_model
 
-    model = load_model("smollm2")
-    # Adapters are small beside bf16 rounding: what is trained is float32.
-    hf = model.hf.float()
+    # What is trained is float32: the steps of an adapter are small beside the rounding of bf16.
+    model = load_model("smollm2", dtype="float32")
+    hf = model.hf
+    # The weights were read from a quantised file into float32; transformers still takes them for quantised.
+    hf.is_quantized, hf.hf_quantizer = False, None
     if adapter:
         return PeftModel.from_pretrained(hf, OUT / "lora" / adapter, is_trainable=True), model.tokenizer
     config = LoraConfig(
