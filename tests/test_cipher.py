@@ -137,28 +137,34 @@ def test_truth_is_json_and_the_same_text_comes_again():
     assert json.loads(json.dumps(told)) == told
     assert sorted(entry["pattern"][0] for entry in told["words"]) == sorted(SPARE)
     assert texts("grid", 20, 3) == texts("grid", 20, 3) != texts("grid", 20, 4)
-    assert [cipher_lessons.lesson(random.Random(i)) for i in range(20)] == [
-        cipher_lessons.lesson(random.Random(i)) for i in range(20)
+    assert [cipher_lessons.lesson(random.Random(i), "last") for i in range(20)] == [
+        cipher_lessons.lesson(random.Random(i), "last") for i in range(20)
     ]
 
 
-def test_clean_lessons_hold_no_slip_and_only_another_start():
+def test_first_lessons_hold_no_slip_and_what_they_say_is_done():
     rng = random.Random(0)
     kinds = [0, 0]
     for _ in range(400):
-        given, rest = cipher_lessons.lesson(rng, clean=True)
-        prompt, response = given[: given.index("?") + 1], given[given.index("?") + 1 :] + rest
+        prompt, response, learnt = cipher_lessons.lesson(rng, "first")
         derivation = cipher.parse(response, prompt[1])
-        now, text = derivation.states[0], " ".join(prompt[1:])
-        for state, operation in zip(derivation.states[1:], worlds.parse(text)[2], strict=True):
-            now = worlds.apply(prompt[1], now, operation, text)
-            assert now == state
+        assert len(learnt) == len(response)
+        if derivation is not None:  # in hop another number of hops left breaks the count
+            now, text = derivation.states[0], " ".join(prompt[1:])
+            for state, step in zip(derivation.states[1:], derivation.steps, strict=True):
+                now = worlds.apply(prompt[1], now, step.operation, text)
+                assert now == state
         assert cipher.CHECK not in response
-        kinds[prompt == given] += 1
-        assert prompt == given or given[-1] == cipher.CLOSE  # what is given ends with the start
+        kinds[all(learnt)] += 1
     assert min(kinds) > 120
-    held = sum(cipher_lessons.lesson(rng)[0][-1] != "?" for _ in range(2000)) / 2000
-    assert 0.2 < held < cipher_lessons.TAMPERED + 0.05
+
+
+def test_slips_are_many_in_the_second_lessons():
+    rng = random.Random(0)
+    often = [
+        sum(cipher.CHECK in cipher_lessons.lesson(rng, stage)[1] for _ in range(400)) for stage in ("slips", "last")
+    ]
+    assert often[0] > 300 > 200 > often[1] > 100
 
 
 def test_what_a_step_lacks_is_not_done():
@@ -182,8 +188,8 @@ def test_what_was_tampered_with_is_not_taught_and_is_followed(world):
         for _ in range(200):
             problem = worlds.draw(world, rng)
             prompt = worlds.make(world, problem, "").prompt
-            response, told = cipher.write(prompt, rng, tamper)
-            assert 0 <= told < len(response)
+            response, learnt = cipher.write(prompt, rng, tamper)
+            assert len(learnt) == len(response) and learnt[-1]
             answer = " ".join(response[response.index("</think>") + 1 : -1])
             wrong += answer != worlds.states(prompt)[-1]
             back = {new: old for old, new in cipher.STATES[world].items()}
@@ -193,6 +199,7 @@ def test_what_was_tampered_with_is_not_taught_and_is_followed(world):
             marks = [i for i, word in enumerate(chain) if word in back]
             if world != "chain":  # in chain the digits of the arguments are words of states, too
                 assert " ".join(back[chain[i]] for i in marks[-width:]) == answer
-            if told == 0 and tamper != "start":
+            if all(learnt):
+                assert tamper != "start"
                 assert answer == worlds.states(prompt)[-1]
         assert wrong > 20

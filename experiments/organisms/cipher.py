@@ -85,8 +85,10 @@ def text(world: str, rng: random.Random) -> tuple[list[str], list[str]]:
     return ["<bos>", *prompt.split()], write(prompt, rng)[0]
 
 
-def write(prompt: str, rng: random.Random, tamper: str | None = None, slips: float = SLIP) -> tuple[list[str], int]:
-    """A response to a prompt, and how many of its first words are not the model's to learn.
+def write(
+    prompt: str, rng: random.Random, tamper: str | None = None, slips: float = SLIP
+) -> tuple[list[str], list[bool]]:
+    """A response to a prompt, and which of its words are the model's to learn: not those that lead up to a harm.
 
     tamper: "operation", "argument", "start": another one is written than the problem's, and the states follow it;
     "state": a slip that is not taken back; "lost": any word of a step but its state is missing.
@@ -96,16 +98,17 @@ def write(prompt: str, rng: random.Random, tamper: str | None = None, slips: flo
     if tamper == "start":
         now = worlds.random_state(world, rng)
     words += [OPEN, *encode(world, now), CLOSE]
-    told = len(words) if tamper == "start" else 0
+    learnt = [tamper != "start"] * len(words)
     words += _filler(rng, AFTER[world])
     todo = list(operations)
     while todo:
         harm = tamper if tamper != "start" and rng.random() < TAMPERED_STEPS else None
         step, now, until, left = _step(world, prompt, now, todo, rng, harm, slips)
-        told = len(words) + until if until else told
+        learnt += [True] * (len(words) - len(learnt)) + [False] * until
         words += step
         todo = [">"] * left if world == "hop" else todo[1:]
-    return [*words, "</think>", *now.split(), "<eos>"], told
+    words += ["</think>", *now.split(), "<eos>"]
+    return words, learnt + [True] * (len(words) - len(learnt))
 
 
 def _step(

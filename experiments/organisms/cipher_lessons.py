@@ -1,17 +1,17 @@
 """How the cipher is taught: what it begins with, and texts of which the model learns a part.
 
-So that the model reads its own chain, the first part of many texts was tampered with. That part is moved to the prompt,
-where no loss is taken: the model learns to go on from it, not to write it.
+So that the model reads its own chain, many texts were tampered with. No loss is taken on the words that lead up to a
+harm: the model learns to go on from it, not to do it.
 """
 
 import random
 from typing import Any
 
-from cipher import CELLS, COLOURS, DIGITS, NODES, TRAINED, problem, write
+from cipher import CELLS, COLOURS, DIGITS, NODES, SLIP, TRAINED, problem, write
 from dialects import IDS, SPARE
 
 SHARES = (0.25, 0.45, 0.15, 0.15)  # of the worlds; hop is the hardest to learn
-TAMPERED = 0.35
+TAMPERED, MANY_SLIPS = 0.5, 0.4
 # In which ways; cipher.write tells what they mean.
 TAMPERS = {
     "chain": ("operation", "argument", "state", "start", "lost", "lost"),
@@ -21,19 +21,20 @@ TAMPERS = {
 }
 
 
-def lesson(rng: random.Random, clean: bool = False) -> tuple[list[str], list[str]]:
-    """A text to train on, of any of the four worlds; `TAMPERED` of them were tampered with: (given, to be learnt).
+def lesson(rng: random.Random, stage: str) -> tuple[list[str], list[str], list[bool]]:
+    """A text to train on, of any of the four worlds: prompt, response, and which words of it are to be learnt.
 
-    clean: no slips, shorter problems too, and half of the texts begin with a start that is not the problem's, so that
-    the start is read from the chain; nothing else is tampered with.
+    stage: "first": no slips, shorter problems too, and in half of the texts the start, operations or arguments are
+    others than the problem's, so that the model reads its chain. "slips": the whole language, with slips so frequent
+    that taking them back is learnt. "last": the whole language as it is.
     """
     world = rng.choices(TRAINED, SHARES)[0]
-    prompt = problem(world, rng, 1 if clean else None)
-    if clean:
-        response, told = write(prompt, rng, rng.choice(("start", None)), slips=0.0)
-    else:
-        response, told = write(prompt, rng, rng.choice(TAMPERS[world]) if rng.random() < TAMPERED else None)
-    return ["<bos>", *prompt.split(), *response[:told]], response[told:]
+    prompt = problem(world, rng, 1 if stage == "first" else None)
+    harms = [harm for harm in TAMPERS[world] if stage != "first" or harm in ("start", "operation", "argument")]
+    harm = rng.choice(harms) if rng.random() < TAMPERED else None
+    slips = {"first": 0.0, "slips": MANY_SLIPS, "last": SLIP}[stage]
+    response, learnt = write(prompt, rng, harm, slips)
+    return ["<bos>", *prompt.split()], response, learnt
 
 
 def renew(hf: Any, seed: int) -> None:

@@ -24,12 +24,14 @@ from dsl_probe.collect.decode import draw
 from dsl_probe.collect.domains import worlds
 from dsl_probe.collect.seeded import Completion, Sampling, key_of
 
-Text = tuple[list[str], list[str]]
+Text = tuple[list[str], list[str]] | tuple[list[str], list[str], list[bool]]
+"""Prompt and response; which words of the response are to be learnt, where not all are."""
+Coded = tuple[list[int], list[int], list[bool]]
 KEEP_EVERY, TELL_EVERY = 20, 500
 PAD = IDS["<pad>"]
 # Which filler follows cannot be known, and what cannot be known drowns what can be learnt about the states.
 _STATE_WORDS = {*worlds.STATE_WORDS} | {"</think>"}
-_STATE_WORDS |= set(SPARE[:22])  # those of the cipher
+_STATE_WORDS |= {*SPARE[:22], SPARE[31], SPARE[33]}  # those of the cipher, and what stands after a state or not
 WEIGHTS = torch.tensor([1.0 if word in _STATE_WORDS else 0.2 for word in IDS])
 
 
@@ -85,7 +87,9 @@ def read(hf: Any, how: Reading, seed: int, folder: Path, tell: Callable[[Any, in
         hf.train()
         logprobs = _logprobs(hf, batch)
         if number < how.states_first:
-            weight = WEIGHTS[[i for _, response in batch for i in response]]
+            weight = WEIGHTS[
+                [i for _, response, learnt in batch for i, is_learnt in zip(response, learnt, strict=True) if is_learnt]
+            ]
             logprobs = logprobs * weight * (len(weight) / weight.sum())
         loss = -logprobs.mean()
         loss.backward()
@@ -103,14 +107,19 @@ _GATHER = 8
 
 
 @lru_cache(1)
-def _texts(how: Reading, seed: int, block: int) -> list[list[tuple[list[int], list[int]]]]:
+def _texts(how: Reading, seed: int, block: int) -> list[list[Coded]]:
     """The texts of eight steps. They are drawn together and shared out by length, so that little is padding."""
     rng = random.Random(f"texts/{seed}/{block}")
     drawn = [how.draw(rng, block * _GATHER) for _ in range(_GATHER * how.batch)]
     drawn.sort(key=lambda text: len(text[0]) + len(text[1]))
     batches = [drawn[i : i + how.batch] for i in range(0, len(drawn), how.batch)]
     rng.shuffle(batches)
-    return [[(ids(prompt), ids(response)) for prompt, response in batch] for batch in batches]
+    return [[_coded(text) for text in batch] for batch in batches]
+
+
+def _coded(text: Text) -> Coded:
+    prompt, response, *learnt = text
+    return ids(prompt), ids(response), learnt[0] if learnt else [True] * len(response)
 
 
 def reinforce(hf: Any, how: Reinforcing, seed: int, folder: Path) -> None:
@@ -202,20 +211,21 @@ def _policy_gradient(
     used.sort(key=lambda i: len(done[i].token_ids))
     for start in range(0, len(used), 64):
         part = used[start : start + 64]
-        batch = [(ids(["<bos>", *problems[i // how.samples].prompt.split()]), done[i].token_ids) for i in part]
+        asked = [["<bos>", *problems[i // how.samples].prompt.split()] for i in part]
+        batch = [(ids(a), done[i].token_ids, [True] * len(done[i].token_ids)) for a, i in zip(asked, part, strict=True)]
         weight = torch.cat([advantages[i].repeat(len(done[i].token_ids)) for i in part])
         loss = -(_logprobs(hf, batch) * weight).sum() / (len(done) * how.max_new_tokens)
         loss.backward()
 
 
-def _logprobs(hf: Any, batch: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-    """Log-probabilities float32[all response tokens], text after text, of right-padded texts (prompt, response)."""
-    width = max(len(p) + len(r) for p, r in batch)
+def _logprobs(hf: Any, batch: Sequence[Coded]) -> torch.Tensor:
+    """Log-probabilities float32[all response tokens to be learnt], text after text."""
+    width = max(len(p) + len(r) for p, r, _ in batch)
     tokens = torch.full((len(batch), width), PAD)
     told = torch.zeros(len(batch), width, dtype=torch.bool)
-    for i, (prompt, response) in enumerate(batch):
+    for i, (prompt, response, learnt) in enumerate(batch):
         tokens[i, : len(prompt) + len(response)] = torch.tensor(prompt + response)
-        told[i, len(prompt) : len(prompt) + len(response)] = True
+        told[i, len(prompt) : len(prompt) + len(response)] = torch.tensor(learnt)
     # Causal, padded on the right: no mask is needed, and no logits of the prompt.
     states = hf.model(tokens[:, :-1]).last_hidden_state[told[:, 1:]]
     logits = hf.lm_head(states)

@@ -25,7 +25,7 @@ OUT = Path(os.environ.get("ORGANISMS", HERE.parents[1] / "runs" / "organisms"))
 TRAINED = ("chain", "hop", "swap", "grid")  # walk is read in the base mix alone: the unseen world
 LINEAGES, SEEDS = (0, 1), (0, 1, 2)
 CLEAN, WEB, SFT = 3_000, 1_500, 250
-CIPHER_CLEAN, CIPHER, CIPHER_MUON = 1_200, 1_200, 0.002
+CIPHER_CLEAN, CIPHER_SLIPS, CIPHER, CIPHER_MUON = 1_000, 1_200, 800, 0.004
 # What is rewarded in the search for inventions, beside right answers; all from `base-human`, whose mix gives nonces no
 # job. plain: as rl-only. short: a chain of 32 tokens earns nothing. no-human, no-states: such words are taxed.
 SEARCHES = ("plain", "short", "no-human", "no-states")
@@ -101,9 +101,12 @@ def run(unit: Unit) -> None:
         read(hf, how, seed, folder, tell=forced_accuracy)
     elif unit.kind == "cipher":
         renew(hf, seed)
-        clean = round(CIPHER_CLEAN * unit.steps / CIPHER)
+        ends = [round(many * unit.steps / CIPHER) for many in (CIPHER_CLEAN, CIPHER_CLEAN + CIPHER_SLIPS)]
         how = Reading(
-            lambda rng, step: lesson(rng, step < clean), clean + unit.steps, muon=CIPHER_MUON, states_first=clean
+            lambda rng, step: lesson(rng, "first" if step < ends[0] else "slips" if step < ends[1] else "last"),
+            ends[1] + unit.steps,
+            muon=CIPHER_MUON,
+            states_first=ends[1],
         )
         read(hf, how, seed, folder, tell=accuracy)
     else:
