@@ -99,7 +99,7 @@ def test_echoes_prefixes_and_format_tags_are_apart(tmp_path):
 def test_numbers_are_a_slot_unless_asked(tmp_path):
     content = [{"text": f"add {i} now", "problem_id": f"p{i}"} for i in range(5)]
     assert "add <NUM> now" in set(make(tmp_path, content)[0].frame("motifs").text)
-    assert set(make(tmp_path / "b", content, slots=False)[0].frame("motifs").text) == {"add", "now"}
+    assert set(make(tmp_path / "b", content, slots=())[0].frame("motifs").text) == {"add", "now"}
 
 
 def test_training_runs_are_one_cell(tmp_path):

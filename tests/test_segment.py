@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl_probe.mine.segment import flag_units, segment, slot_of, split
+from dsl_probe.mine.echoes import flag_units
+from dsl_probe.mine.segment import segment, split
+from dsl_probe.mine.slots import slot_forms
 from dsl_probe.types import ECHO, FORMAT, PREFIX
 
 
@@ -51,7 +53,7 @@ def test_a_block_of_numbers_is_one_unit_and_equal_blocks_are_equal():
     blocks = [s.texts[i] for i in s.ids if s.kinds[i] == "data"]
     assert len(blocks) == 3 and blocks[0] == blocks[1] != blocks[2]
     assert [s.kinds[i] for i in s.ids[s.bounds[3] :]] == ["number"] * 3
-    assert slot_of(blocks[0], "data", slots=False) == "<DATA>"
+    assert slot_forms(blocks[:1], ["data"]) == ["<DATA>"] and slot_forms(blocks[:1], ["data"], ()) == blocks[:1]
 
 
 def test_case_is_folded_unless_kept():

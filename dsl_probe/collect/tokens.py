@@ -105,6 +105,25 @@ def char_spans(tokenizer: Any, ids: Sequence[int] | np.ndarray, text: str) -> tu
     return None
 
 
+def token_texts(tokenizer: Any, ids: Sequence[int] | np.ndarray) -> list[str]:
+    """The text of each token by itself, with the space it holds; bytes that make up no character as `<0xE2>`.
+
+    It depends on the token alone, so that it names the same token in every run of this tokenizer.
+    """
+    table, texts = _byte_table(tokenizer), []
+    for i in map(int, ids):
+        if table is not None and i in table:
+            try:
+                texts.append(table[i].decode("utf-8"))
+            except UnicodeDecodeError:
+                texts.append(f"<0x{table[i].hex().upper()}>")
+        else:
+            token = tokenizer.convert_ids_to_tokens(i)
+            # SentencePiece writes a space as U+2581.
+            texts.append(f"<{i}>" if token is None else str(token).replace("\u2581", " "))
+    return texts
+
+
 def model_slug(name: str, revision: str | None = None, adapter: str | None = None) -> str:
     """A model's name as a folder: the last two parts of its path, what no file name should hold replaced.
 

@@ -7,13 +7,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dsl_probe.collect.tokens import table_rows
 from dsl_probe.engine import local_executor, map_shards
 from dsl_probe.mine import segment as seg
+from dsl_probe.mine import token_units
+from dsl_probe.mine.echoes import flag_units
+from dsl_probe.mine.slots import find_names, name_evidence, slot_forms
+from dsl_probe.mine.spans import CODE, MATH, find_spans, join_spans
+from dsl_probe.mine.steps import find_steps
 from dsl_probe.store import Run
 from dsl_probe.types import UNITS, VOCABULARY, UserError
 
 if TYPE_CHECKING:
     from dsl_probe.mine.stage import MineConfig
+
+_COLUMNS = ("trace_id", "text", "prompt", "prefix")
+_TOKENS = ("token_ids", "prompt_ids")
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,9 @@ class Corpus:
 
     symbols: int32[n_units], codes into `forms`, the forms under which the units are mined. flags: uint8[n_units], why a
     unit is not counted. bounds: int64[n_traces + 1]. problem, cell: int32[n_traces]; cells: (model, domain) by code.
-    texts: the vocabulary, by unit id. prompt_unknown: traces without a prompt. files: what was written of the run.
+    texts: the vocabulary, by unit id. steps: int32[n_steps], first unit of each step, counted from the start of its
+    trace; step_bounds: int64[n_traces + 1]. joiner: what stands between the units of a motif's text. prompt_unknown:
+    traces without a prompt. files: what was written of the run.
     """
 
     symbols: np.ndarray
@@ -33,6 +44,9 @@ class Corpus:
     cells: list[tuple[str, str]]
     forms: list[str]
     texts: list[str]
+    steps: np.ndarray
+    step_bounds: np.ndarray
+    joiner: str
     prompt_unknown: int
     files: list[str]
 
@@ -49,35 +63,61 @@ def problem_codes(traces: pa.Table) -> np.ndarray:
     return filled.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)
 
 
-def _segment_shard(job: tuple[str, str, bool, int]) -> dict[str, Any]:
-    path, name, keep_case, echo_min = job
-    shard = Run(path).table(name, ["trace_id", "text", "prompt", "prefix"])
+def _segment_shard(job: "tuple[str, str, MineConfig, str]") -> dict[str, Any]:
+    path, name, config, tokenizer = job
+    shard = Run(path).table(name, [*_COLUMNS, *(_TOKENS if config.units == "tokens" else ())])
     texts = shard["text"].to_pylist()
-    # One vocabulary for texts and prompts, so that an echo is an equality of ids; each prompt once.
-    prompts = shard["prompt"].combine_chunks()
-    encoded = prompts.dictionary_encode()
-    both = seg.segment(texts + encoded.dictionary.to_pylist(), keep_case)
-    units, questions = seg.split(both, len(texts))
     forced = [len(p) if p and t.startswith(p) else 0 for t, p in zip(texts, shard["prefix"].to_pylist(), strict=True)]
+    known = pc.not_equal(shard["prompt"], "").to_numpy()
+    if config.units == "tokens":
+        units, prompts, asked = token_units.segment_tokens(table_rows(shard), tokenizer)
+        steps, ends, flags = token_units.on_tokens(texts, units)
+        known = known | (np.diff(prompts.bounds)[asked] > 0)
+    else:
+        units, prompts, asked, (steps, ends) = _words(texts, shard["prompt"], config)
+        flags = 0
     return {
         "trace_id": shard["trace_id"].combine_chunks(),
         "units": units,
-        "flags": seg.flag_units(units, questions, encoded.indices.to_numpy(), forced, echo_min),
-        "prompt_unknown": pc.sum(pc.equal(prompts, "")).as_py() or 0,
+        "flags": flag_units(units, prompts, asked, forced, config.echo_min) | flags,
+        "steps": steps,
+        "step_bounds": ends,
+        "evidence": name_evidence(units) if "NAME" in config.slots else None,
+        "prompt_unknown": int(np.count_nonzero(~known)),
     }
 
 
-def read_units(run: Run, config: "MineConfig", workers: int | None) -> Corpus:
+def _words(texts: list[str], asked: pa.ChunkedArray, config: "MineConfig"):
+    """Units of the texts and of their prompts, which prompt each answers, and the texts' steps."""
+    # One vocabulary for texts and prompts, so that an echo is an equality of ids; each prompt once.
+    encoded = asked.combine_chunks().dictionary_encode()
+    together = texts + encoded.dictionary.to_pylist()
+    both = seg.segment(together, config.keep_case)
+    spans = find_spans(both)
+    own = both.bounds[len(texts)]
+    steps, ends = find_steps(seg.select(both, 0, len(texts)), spans[spans[:, 0] < own])
+    whole = [kind for slot, kind in (("MATH", MATH), ("CODE", CODE)) if slot in config.slots]
+    if whole:
+        first = np.repeat(both.bounds[: len(texts)], np.diff(ends))
+        both, place = join_spans(both, spans, together, whole)
+        now = np.repeat(both.bounds[: len(texts)], np.diff(ends))
+        steps = (place[first + steps] - now).astype(np.int32)
+    return *seg.split(both, len(texts)), encoded.indices.to_numpy(), (steps, ends)
+
+
+def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Corpus:
     """Segment all traces of a run; writes its units and its vocabulary."""
     from tqdm import tqdm
 
     names = run.shards("traces")
     if not names:
         raise UserError(f"{run.path} has no traces: the import set every row aside; see rejected.parquet.")
-    jobs = [(str(run.path), name, config.keep_case, config.echo_min) for name in names]
+    tokenizer = token_units.check_tokens(run, config.tokenizer) if config.units == "tokens" else ""
+    jobs = [(str(run.path), name, config, tokenizer) for name in names]
     index: dict[str, int] = {}
     kinds: list[str] = []
     ids, flags, lengths, files, unknown = [], [], [], [], 0
+    steps, step_counts, evidence = [], [], []
     # Starting processes costs a second or two each, more than one shard does.
     with local_executor(1 if len(jobs) == 1 else workers) as executor:
         done = tqdm(
@@ -103,11 +143,15 @@ def read_units(run: Run, config: "MineConfig", workers: int | None) -> Corpus:
             ids.append(code[units.ids])
             flags.append(part["flags"])
             lengths.append(np.diff(units.bounds))
+            steps.append(part["steps"])
+            step_counts.append(np.diff(part["step_bounds"]))
+            if part["evidence"] is not None:
+                evidence.append((code[used], part["evidence"][used]))
             unknown += part["prompt_unknown"]
             files.append(run.write_shard("units", i, _units_table(part, ids[-1])))
     flat, bounds = np.concatenate(ids), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
     texts = list(index)
-    forms = [seg.slot_of(t, k, config.slots) for t, k in zip(texts, kinds, strict=True)]
+    forms = slot_forms(texts, kinds, config.slots, _names(texts, kinds, evidence) if evidence else None)
     form_code = {form: i for i, form in enumerate(dict.fromkeys(forms))}
     to_form = np.array([form_code[f] for f in forms], np.int32)
     vocabulary = {
@@ -131,14 +175,27 @@ def read_units(run: Run, config: "MineConfig", workers: int | None) -> Corpus:
         cells=cells,
         forms=list(form_code),
         texts=texts,
+        steps=np.concatenate(steps),
+        step_bounds=np.concatenate([[0], np.cumsum(np.concatenate(step_counts))]).astype(np.int64),
+        joiner="" if config.units == "tokens" else " ",
         prompt_unknown=unknown,
         files=files,
     )
 
 
+def _names(texts: list[str], kinds: list[str], evidence: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    total = np.zeros((len(texts), 3), np.int64)
+    for code, counts in evidence:
+        total[code] += counts
+    return find_names(texts, kinds, total)
+
+
 def _units_table(part: dict[str, Any], ids: np.ndarray) -> pa.Table:
     units: seg.Segmented = part["units"]
-    offsets = pa.array(units.bounds.astype(np.int32))
     columns = [ids, units.starts, units.stops, part["flags"]]
-    lists = [pa.ListArray.from_arrays(offsets, pa.array(column)) for column in columns]
+    lists = [_lists(units.bounds, column) for column in columns] + [_lists(part["step_bounds"], part["steps"])]
     return pa.table([part["trace_id"], *lists], schema=UNITS)
+
+
+def _lists(bounds: np.ndarray, column: np.ndarray) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(column))

@@ -4,15 +4,18 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from dsl_probe.mine import segment as seg
-from dsl_probe.mine.corpus import Corpus, read_units
+from dsl_probe.mine.slots import DEFAULT_SLOTS, parse_slots
 from dsl_probe.store import Run
 from dsl_probe.types import COUNTS, ECHO, MOTIFS, OCCURRENCES, PREFIX, UserError
+
+if TYPE_CHECKING:
+    from dsl_probe.mine.corpus import Corpus
 
 _OCCURRENCE_ROWS = 1 << 20
 
@@ -21,18 +24,23 @@ _OCCURRENCE_ROWS = 1 << 20
 class MineConfig:
     """What counts as a motif."""
 
-    units: Literal["words"] = "words"
-    """Unit system. words: words, numbers, marks, single CJK characters; works across tokenizers."""
+    units: Literal["words", "tokens"] = "words"
+    """Unit system. words: words, numbers, marks, single CJK characters; works across tokenizers. tokens: the model's
+    own, for traces that carry token ids of one tokenizer."""
+    tokenizer: str | None = None
+    """With --units tokens: the model or folder whose tokenizer made the ids (default: the traces' model)."""
     min_traces: int = 20
     """Least support: traces that hold the motif outside prompt echoes, all models and domains pooled."""
     min_problems: int = 10
     """Least number of problems that hold it."""
     max_length: int = 48
     """Longest motif, in units."""
-    slots: bool = True
-    """Mine numbers as the slot <NUM>."""
+    slots: tuple[str, ...] = DEFAULT_SLOTS
+    """What is mined as a typed slot: NUM, DATA (blocks of numbers, boards), VAR (single letters), OP (operators), MATH
+    (LaTeX formulas), CODE, NAME (capitalised words), and NAME=REGEX for your own, such as UNIT='km|cm'. The first that
+    fits takes a unit."""
     keep_case: bool = False
-    """Tell upper from lower case."""
+    """Tell upper from lower case (tokens always do)."""
     echo_min: int = 6
     """Shortest span copied from the prompt, in units, that is marked as an echo."""
 
@@ -67,11 +75,13 @@ def mine_motifs(
     for name, least in (("min_traces", 1), ("min_problems", 1), ("max_length", 1), ("echo_min", 2)):
         if getattr(config, name) < least:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}; the least is {least}.")
-    if config.units != "words":
-        raise UserError(f"--units {config.units!r} is unknown; known is words.")
+    if config.units not in ("words", "tokens"):
+        raise UserError(f"--units {config.units!r} is unknown; known are words and tokens.")
+    parse_slots(config.slots, config.units)
     if not run.begin("mine", asdict(config), run.trace_files(), force):
         return MineResult(**run.counts("mine"))
     from dsl_probe.mine import repeats
+    from dsl_probe.mine.corpus import read_units
     from dsl_probe.mine.suffixes import build_index
 
     corpus = read_units(run, config, workers)
@@ -111,7 +121,7 @@ def motif_id(units: str, pattern: list[str]) -> str:
     return hashlib.blake2b("\x1f".join([units, *pattern]).encode(), digest_size=8).hexdigest()
 
 
-def _write_motifs(run: Run, config: MineConfig, corpus: Corpus, index, found, rows, outputs) -> tuple[int, int]:
+def _write_motifs(run: Run, config: MineConfig, corpus: "Corpus", index, found, rows, outputs) -> tuple[int, int]:
     from dsl_probe.mine import repeats, select
 
     row, doc, start = repeats.occurrences(index, found, rows)
@@ -138,7 +148,7 @@ def _write_motifs(run: Run, config: MineConfig, corpus: Corpus, index, found, ro
                 [
                     {
                         "motif_id": names[r],
-                        "text": " ".join(patterns[r]),
+                        "text": corpus.joiner.join(patterns[r]),
                         "pattern": patterns[r],
                         "length": len(patterns[r]),
                         "count": cells.pooled_count[r],
@@ -196,7 +206,7 @@ def _blocks(order: list[int], bounds: np.ndarray) -> Iterator[list[int]]:
         yield block
 
 
-def _counts_table(corpus: Corpus, cells, rank: np.ndarray, ids: pa.Array) -> pa.Table:
+def _counts_table(corpus: "Corpus", cells, rank: np.ndarray, ids: pa.Array) -> pa.Table:
     keep = np.flatnonzero(rank[cells.row] >= 0)
     keep = keep[np.lexsort((cells.cell[keep], rank[cells.row[keep]]))]
     counted = np.concatenate([[0], np.cumsum(corpus.flags == 0)])
