@@ -102,6 +102,24 @@ def test_numbers_are_a_slot_unless_asked(tmp_path):
     assert set(make(tmp_path / "b", content, slots=())[0].frame("motifs").text) == {"add", "now"}
 
 
+def test_formulas_are_one_unit_where_that_is_asked_and_a_step_holds_them_whole_anyhow(tmp_path):
+    content = [
+        {"text": f"so $x = {i}. Y$ holds. Then `f({i})` <answer> $z$ </answer>", "problem_id": f"p{i}"}
+        for i in range(5)
+    ]
+    run, _ = make(tmp_path, content)
+    whole, _ = make(tmp_path / "b", content, slots=("NUM", "MATH", "CODE"))
+    for of, slots in ((run, False), (whole, True)):
+        units, vocabulary = of.table("units/00000"), of.frame("vocabulary")
+        for text, row in zip(content, units.to_pylist(), strict=True):
+            starts = [text["text"][row["starts"][s] :].split()[0] for s in row["steps"]]
+            assert starts == ["so", "Then", "<answer>"] and len(row["flags"]) == len(row["ids"])
+        assert ("math" in set(vocabulary.kind)) == ("code" in set(vocabulary.kind)) == slots
+    motifs = set(whole.frame("motifs").text)
+    assert "so <MATH> holds . then <CODE> <answer> <MATH> </answer>" in motifs
+    assert "so $ x = <NUM> . y $ holds . then ` f ( <NUM> ) ` <answer> $ z $ </answer>" in set(run.frame("motifs").text)
+
+
 def test_training_runs_are_one_cell(tmp_path):
     content = [{"text": "zorp", "problem_id": f"p{i}", "model": f"ppo step {i}"} for i in range(4)]
     assert set(make(tmp_path, content)[0].frame("counts").model) == {"ppo"}
@@ -143,6 +161,8 @@ def test_same_bytes_with_one_or_two_workers_and_a_second_call_does_nothing(tmp_p
 
 
 def test_bad_options_are_named(tmp_path):
+    with pytest.raises(UserError, match="--slots 'FOO' is unknown; known are NUM, DATA"):
+        make(tmp_path / "s", [{"text": "a"}], slots=("FOO",))
     with pytest.raises(UserError, match="--min-traces is 0; the least is 1"):
         make(tmp_path, [{"text": "a"}], min_traces=0)
 

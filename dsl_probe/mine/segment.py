@@ -95,7 +95,7 @@ class _Found(dict):
     def __missing__(self, piece: str) -> int:
         kind = next(k for k, pattern in _KIND.items() if pattern.fullmatch(piece))
         if kind == "space":
-            breaks = piece.count("\n") or len(piece.splitlines()) - 1
+            breaks = piece.count("\n") or len(f"{piece}.".splitlines()) - 1
             unit, space = -1, SPACE + min(breaks, 2)
         else:
             unit, space = self.add(self._entry(piece, kind), "punct" if kind == "other" else kind), NO_SPACE

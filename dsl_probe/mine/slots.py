@@ -36,6 +36,8 @@ def parse_slots(slots: Sequence[str], units: str = "words") -> list[tuple[str, r
     >>> parse_slots(["NUM", "UNIT=km|cm"])[1][0]
     'UNIT'
     """
+    if isinstance(slots, bool):  # as older records have it
+        raise UserError(f"slots is {slots}; it is a list of names now: --slots NUM DATA, or --slots for none.")
     parsed: list[tuple[str, re.Pattern[str] | None]] = []
     for entry in slots:
         own = _OWN.fullmatch(entry)

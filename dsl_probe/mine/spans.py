@@ -146,7 +146,8 @@ def join_spans(
     """The units with each span of the kinds in `whole` as one unit, and the new place of each old unit, int64[n + 1].
 
     A formula's entry is its text without delimiters and needless space, `<MATH:x+1>`, or its hash where that is long;
-    code is always its hash. Delimiters aside, equal formulas are equal units. Case is kept inside.
+    code is always its hash. Delimiters aside, equal formulas are equal units. Case is kept inside. A span that holds a
+    format tag, such as `\\boxed`, stays as it is, so that the tag is seen.
 
     >>> from dsl_probe.mine.segment import segment
     >>> texts = ["so $x = 1$ or \\\\(x=1\\\\)"]
@@ -154,7 +155,8 @@ def join_spans(
     >>> [joined.texts[i] for i in joined.ids]
     ['so', '<MATH:x=1>', 'or', '<MATH:x=1>']
     """
-    spans = spans[np.isin(spans[:, 2], np.array(whole, np.int64))]
+    tags = np.concatenate([[0], np.cumsum(np.array([k == "format" for k in units.kinds], bool)[units.ids])])
+    spans = spans[np.isin(spans[:, 2], np.array(whole, np.int64)) & (tags[spans[:, 0]] == tags[spans[:, 1]])]
     keep = np.ones(len(units.ids) + 1, bool)
     inner = np.zeros(len(units.ids) + 2, np.int32)
     np.add.at(inner, spans[:, 0] + 1, 1)

@@ -84,7 +84,11 @@ def mine_motifs(
     from dsl_probe.mine.corpus import read_units
     from dsl_probe.mine.suffixes import build_index
 
-    corpus = read_units(run, config, workers)
+    try:
+        corpus = read_units(run, config, workers)
+    except UserError:
+        run.abandon("mine")  # refused: another setting may be tried
+        raise
     _say(f"{len(corpus.symbols):,} units in {len(corpus.bounds) - 1:,} traces; indexing")
     index = build_index(corpus.symbols, corpus.bounds)
     found = repeats.find_repeats(
