@@ -55,6 +55,8 @@ def test_a_block_of_numbers_is_one_unit_and_equal_blocks_are_equal():
     blocks = [s.texts[i] for i in s.ids if s.kinds[i] == "data"]
     assert len(blocks) == 3 and blocks[0] == blocks[1] != blocks[2]
     assert [s.kinds[i] for i in s.ids[s.bounds[3] :]] == ["number"] * 3
+    # The marker of the next list item is none of the numbers.
+    assert units("1, 2, 3, 4\n 5. So") == [*units("1, 2, 3, 4"), "5", ".", "so"]
     assert slot_forms(blocks[:1], ["data"]) == ["<DATA>"] and slot_forms(blocks[:1], ["data"], ()) == blocks[:1]
 
 

@@ -54,6 +54,8 @@ def spans(text: str) -> list[str]:
         "run:\n|```python\nx = 1. Y\n\nprint(x)\n```\n|Then `a. B` is it.| So",
         "cut off:\n|```\n|x = 1. |Y\n|Z",
         "<think> okay.| So </think> |<answer> 5 </answer>|",
+        "<think>\nSo.\n</think>\n|<answer>\n5\n</answer>\n|Done",
+        "numbers: 38, 44, 5, 97\n|2. Then 1, 2, 3, 4.\n|  10) End",
         "<think>so</think>|<answer>5</answer>|Done",
         "grid:\n|1 2 3\n4 5 6\n|end",
         "a.\n\n\n|b",

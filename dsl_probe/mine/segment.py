@@ -17,12 +17,14 @@ _MARKS = r"\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0903\u093a-\u094f\u09
 _LETTER = rf"[^\W\d_{_CJK}]"
 # What may stand in a square of a board. Letters only as X and O: "a b c d" is no board; and "2 * 3 * 4" is none.
 _SQUARE = r"(?:\d+|[.#_@?XO]|(?<!\d )\*(?! ?\d))"
+# Between the numbers of a block; not before the marker of the next list item ("5, 8\n2. Then"). Possessive, so linear.
+_BETWEEN = r"[\s,;|]++(?!(?:(?<=\n)|(?<=\n )|(?<=\n  )|(?<=\n   ))\d{1,3}[.)]\s)"
 # The kinds in the order in which they are tried. Together they match any text without a gap, so that the lengths of the
 # matches are the offsets, and the pattern needs no group: findall then runs at C speed.
 _KINDS = {
     "space": r"\s+",
     "format": r"</?(?:think|answer|reasoning|solution|scratchpad)>|<\|[^|<>\s]{1,40}\|>|\\boxed(?![A-Za-z])",
-    "data": rf"\d+(?:[\s,;|]+\d+){{3,}}|(?<![^\s|]){_SQUARE}(?:[ |\n]{{1,3}}{_SQUARE}){{4,}}(?![^\s|])",
+    "data": rf"\d+(?:{_BETWEEN}\d+){{3,}}|(?<![^\s|]){_SQUARE}(?:[ |\n]{{1,3}}{_SQUARE}){{4,}}(?![^\s|])",
     "number": r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?",
     "latex": r"\\[A-Za-z]+",
     "word": rf"{_LETTER}[{_MARKS}]*(?:['’]?{_LETTER}[{_MARKS}]*)*",

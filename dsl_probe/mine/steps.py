@@ -27,7 +27,8 @@ def find_steps(units: Segmented, spans: np.ndarray | None = None) -> tuple[np.nd
     """First unit of each step, int32[n_steps], counted from the start of its text; and bounds int64[n_texts + 1].
 
     A step starts with a text, with a line, after the mark that ends a sentence (and the quotes and brackets that close
-    after it), at an opening tag and after a closing one. None starts inside of `spans` (default: formulas and code).
+    after it), at an opening tag and after a closing one; a tag on a line of its own makes no step of its own.
+    None starts inside of `spans` (default: formulas and code).
     A full stop ends none in a number, a list marker ("1. "), an abbreviation (e.g., Dr., No. 5); an ellipsis, "5!" and
     "etc." only before a capital. Chinese and Japanese marks need no space after them. Linear in the units.
 
@@ -95,6 +96,8 @@ def _find(role, space, case, bounds, spans):  # pragma: no cover
                 )
             if what == _OPEN_TAG:
                 starts = True
+            elif i > low and (what == _CLOSE_TAG or role[i - 1] == _OPEN_TAG):
+                starts = False
             if starts:
                 first[m] = i - low
                 m += 1
