@@ -32,9 +32,9 @@ _KINDS = {
     "punct": r"[^\w\s]|_",
     "other": r".",
 }
-# Most pieces are plain words, and their plain pattern is quicker to try; what follows it is the whole of a word.
-_PLAIN = rf"[A-Z]?[a-z]+(?![\w'’{_MARKS}])"
-_UNIT = re.compile("|".join([_KINDS["space"], _PLAIN, *_KINDS.values()]), re.DOTALL)
+# Most pieces are plain words, with a space before: one piece, and a pattern that is quick to try.
+_PLAIN = rf" ?[A-Z]?[a-z]+(?![\w'’{_MARKS}])"
+_UNIT = re.compile("|".join([_PLAIN, *_KINDS.values()]), re.DOTALL)
 _KIND = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in _KINDS.items()}
 _RUN_LIMIT = 64
 # White space before a unit, and how a unit is written.
@@ -91,24 +91,25 @@ class _Found(dict):
         self.keep_case = keep_case
         self.index: dict[str, int] = {}
         self.kinds: list[str] = []
-        # By code of the piece: its unit (-1: white space), its length in characters, its white space, its case.
-        self.about: list[tuple[int, int, int, int]] = []
+        # By code of the piece: unit (-1: white space), length, kind of white space, case, if it begins with a space.
+        self.about: list[tuple[int, int, int, int, int]] = []
 
-    def __missing__(self, piece: str) -> int:
+    def __missing__(self, whole: str) -> int:
+        lead = int(whole[0] == " " and not whole.isspace())
+        piece = whole[lead:]
         kind = next(k for k, pattern in _KIND.items() if pattern.fullmatch(piece))
         if kind == "space":
             breaks = piece.count("\n") or len(f"{piece}.".splitlines()) - 1
             unit, space = -1, SPACE + min(breaks, 2)
         else:
             unit, space = self.add(self._entry(piece, kind), "punct" if kind == "other" else kind), NO_SPACE
-        self[piece] = code = len(self.about)
-        self.about.append((unit, len(piece), space, _case(piece) if kind == "word" else CASELESS))
+        self[whole] = code = len(self.about)
+        self.about.append((unit, len(whole), space, _case(piece) if kind == "word" else CASELESS, lead))
         return code
 
     def _entry(self, piece: str, kind: str) -> str:
         if kind == "data":
-            numbers = re.findall(r"\d+" if _KIND["number"].match(piece) and "." not in piece else _SQUARE, piece)
-            return f"<DATA:{digest(' '.join(numbers))}>"
+            return f"<DATA:{digest(' '.join(re.findall(_SQUARE, piece)))}>"
         return piece if self.keep_case or kind in ("punct", "other") else piece.lower()
 
     def add(self, unit: str, kind: str) -> int:
@@ -119,7 +120,7 @@ class _Found(dict):
 
     def finish(self, pieces: np.ndarray, ends: np.ndarray) -> Segmented:
         """Drop white space, and make one unit of a run of one mark."""
-        unit, length, space, case = np.array(self.about, np.int32).reshape(-1, 4).T
+        unit, length, space, case, lead = np.array(self.about, np.int32).reshape(-1, 5).T
         stops = np.cumsum(length[pieces], dtype=np.int64)
         # Offsets restart with each text.
         before_text = np.concatenate([[0], stops])[ends[:-1]]
@@ -132,12 +133,14 @@ class _Found(dict):
         head = np.flatnonzero(first)
         run = np.diff(np.append(head, len(ids)))
         text_of = np.searchsorted(ends, head, side="right") - 1
-        starts = (stops[head] - length[pieces[head]] - before_text[text_of]).astype(np.int32)
+        shown = length - lead
+        starts = (stops[head] - shown[pieces[head]] - before_text[text_of]).astype(np.int32)
         stops = (stops[head + run - 1] - before_text[text_of]).astype(np.int32)
         gap = space[pieces[head]].astype(np.uint8)
         gap[1:] = np.where(text_of[1:] == text_of[:-1], gap[:-1], NO_SPACE)
         if len(gap):
             gap[0] = NO_SPACE
+        gap = np.maximum(gap, lead[pieces[head]].astype(np.uint8) * np.uint8(SPACE))
         written = case[pieces[head]].astype(np.uint8)
         ids = self._join_runs(ids[head].copy(), run)
         keep = ids >= 0
