@@ -7,6 +7,7 @@ import pytest
 from corpus import rows, write_jsonl
 
 import dsl_probe
+from dsl_probe.mine.corpus import read_steps
 from dsl_probe.mine.stage import MineConfig, mine_motifs, motif_id
 from dsl_probe.types import UserError
 
@@ -118,6 +119,15 @@ def test_formulas_are_one_unit_where_that_is_asked_and_a_step_holds_them_whole_a
     motifs = set(whole.frame("motifs").text)
     assert "so <MATH> holds . then <CODE> <answer> <MATH> </answer>" in motifs
     assert "so $ x = <NUM> . y $ holds . then ` f ( <NUM> ) ` <answer> $ z $ </answer>" in set(run.frame("motifs").text)
+
+
+def test_steps_are_read_and_a_run_without_them_says_what_to_do(tmp_path):
+    run, _ = make(tmp_path, [{"text": t} for t in ("So x. Then\ny", "", "one")])
+    steps, bounds = read_steps(run)
+    assert steps.tolist() == [0, 3, 4, 0] and bounds.tolist() == [0, 3, 3, 4]
+    run.write_shard("units", 0, run.table("units/00000").drop_columns(["steps"]))
+    with pytest.raises(UserError, match="mined before steps were kept; run: dsl-probe mine"):
+        read_steps(run)
 
 
 def test_training_runs_are_one_cell(tmp_path):

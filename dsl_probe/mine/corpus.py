@@ -183,6 +183,22 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
     )
 
 
+def read_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """First unit of each step of a mined run, int32[n_steps], counted from its trace; and bounds int64[n_traces + 1].
+
+    >>> steps, bounds = read_steps(Run("runs/demo"))     # doctest: +SKIP
+    >>> steps[bounds[7] : bounds[8]]                     # of trace_row 7      # doctest: +SKIP
+    """
+    steps, counts = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)]
+    for shard in run.each_shard("units"):
+        if "steps" not in shard.column_names:
+            raise UserError(f"{run.path} was mined before steps were kept; run: dsl-probe mine {run.path} --force")
+        lists = shard["steps"].combine_chunks()
+        steps.append(lists.flatten().to_numpy())
+        counts.append(np.diff(lists.offsets.to_numpy()))
+    return np.concatenate(steps), np.cumsum(np.concatenate(counts)).astype(np.int64)
+
+
 def _names(texts: list[str], kinds: list[str], evidence: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     total = np.zeros((len(texts), 3), np.int64)
     for code, counts in evidence:

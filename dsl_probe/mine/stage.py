@@ -27,8 +27,6 @@ class MineConfig:
     units: Literal["words", "tokens"] = "words"
     """Unit system. words: words, numbers, marks, single CJK characters; works across tokenizers. tokens: the model's
     own, for traces that carry token ids of one tokenizer."""
-    tokenizer: str | None = None
-    """With --units tokens: the model or folder whose tokenizer made the ids (default: the traces' model)."""
     min_traces: int = 20
     """Least support: traces that hold the motif outside prompt echoes, all models and domains pooled."""
     min_problems: int = 10
@@ -36,13 +34,15 @@ class MineConfig:
     max_length: int = 48
     """Longest motif, in units."""
     slots: tuple[str, ...] = DEFAULT_SLOTS
-    """What is mined as a typed slot: NUM, DATA (blocks of numbers, boards), VAR (single letters), OP (operators), MATH
-    (LaTeX formulas), CODE, NAME (capitalised words), and NAME=REGEX for your own, such as UNIT='km|cm'. The first that
-    fits takes a unit."""
+    """What is mined as a typed slot: NUM (numbers), DATA (blocks of numbers, boards), VAR (single letters), OP (signs),
+    MATH and CODE (as one unit each), NAME (capitalised words), NAME=REGEX (your own, such as 'UNIT=km|cm'). The first
+    in the list that fits takes a unit."""
     keep_case: bool = False
     """Tell upper from lower case (tokens always do)."""
     echo_min: int = 6
     """Shortest span copied from the prompt, in units, that is marked as an echo."""
+    tokenizer: str | None = None
+    """With --units tokens: the model or folder whose tokenizer made the ids (default: the traces' model)."""
 
 
 @dataclass(frozen=True)
