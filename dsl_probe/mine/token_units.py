@@ -110,8 +110,8 @@ def on_tokens(texts: Sequence[str], tokens: Segmented) -> tuple[np.ndarray, np.n
         found.append(at)
         counts.append(len(at))
         for unit in np.flatnonzero(tagged[words.bounds[i] : words.bounds[i + 1]]) + words.bounds[i]:
-            inside = (first < words.stops[unit]) & (last > words.starts[unit])
-            flags[low:high][inside] |= FORMAT
+            begin = np.searchsorted(last, words.starts[unit], side="right")
+            flags[low + begin : low + np.searchsorted(first, words.stops[unit])] |= FORMAT
     return _flat(found), np.cumsum([0, *counts]).astype(np.int64), flags
 
 
