@@ -116,6 +116,17 @@ def describe_model(
     )
 
 
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a model alone, names as in `load_model`; needs no torch and no weights."""
+    from transformers import AutoTokenizer
+
+    source, options = source_of(name)
+    try:
+        return AutoTokenizer.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise _missing(name, None, error) from error
+
+
 def forget_models() -> None:
     """Drop every loaded model, so that its memory can be freed."""
     with _lock:

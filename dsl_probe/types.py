@@ -183,6 +183,7 @@ ACTS_INDEX = pa.schema(
 )
 # Flags of a unit: why it is not counted as vocabulary of the model. 0 means that it is.
 ECHO, PREFIX, FORMAT = 1, 2, 4
+# Lists run over the units of a trace, except steps: the first unit of each of its steps, rising from 0.
 UNITS = pa.schema(
     [
         ("trace_id", pa.string()),
@@ -190,6 +191,7 @@ UNITS = pa.schema(
         ("starts", pa.list_(pa.int32())),
         ("stops", pa.list_(pa.int32())),
         ("flags", pa.list_(pa.uint8())),
+        ("steps", pa.list_(pa.int32())),
     ]
 )
 VOCABULARY = pa.schema(

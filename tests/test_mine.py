@@ -7,6 +7,7 @@ import pytest
 from corpus import rows, write_jsonl
 
 import dsl_probe
+from dsl_probe.mine.corpus import read_steps
 from dsl_probe.mine.stage import MineConfig, mine_motifs, motif_id
 from dsl_probe.types import UserError
 
@@ -99,7 +100,34 @@ def test_echoes_prefixes_and_format_tags_are_apart(tmp_path):
 def test_numbers_are_a_slot_unless_asked(tmp_path):
     content = [{"text": f"add {i} now", "problem_id": f"p{i}"} for i in range(5)]
     assert "add <NUM> now" in set(make(tmp_path, content)[0].frame("motifs").text)
-    assert set(make(tmp_path / "b", content, slots=False)[0].frame("motifs").text) == {"add", "now"}
+    assert set(make(tmp_path / "b", content, slots=())[0].frame("motifs").text) == {"add", "now"}
+
+
+def test_formulas_are_one_unit_where_that_is_asked_and_a_step_holds_them_whole_anyhow(tmp_path):
+    content = [
+        {"text": f"so $x = {i}. Y$ holds. Then `f({i})` <answer> $z$ </answer>", "problem_id": f"p{i}"}
+        for i in range(5)
+    ]
+    run, _ = make(tmp_path, content)
+    whole, _ = make(tmp_path / "b", content, slots=("NUM", "MATH", "CODE"))
+    for of, slots in ((run, False), (whole, True)):
+        units, vocabulary = of.table("units/00000"), of.frame("vocabulary")
+        for text, row in zip(content, units.to_pylist(), strict=True):
+            starts = [text["text"][row["starts"][s] :].split()[0] for s in row["steps"]]
+            assert starts == ["so", "Then", "<answer>"] and len(row["flags"]) == len(row["ids"])
+        assert ("math" in set(vocabulary.kind)) == ("code" in set(vocabulary.kind)) == slots
+    motifs = set(whole.frame("motifs").text)
+    assert "so <MATH> holds . then <CODE> <answer> <MATH> </answer>" in motifs
+    assert "so $ x = <NUM> . y $ holds . then ` f ( <NUM> ) ` <answer> $ z $ </answer>" in set(run.frame("motifs").text)
+
+
+def test_steps_are_read_and_a_run_without_them_says_what_to_do(tmp_path):
+    run, _ = make(tmp_path, [{"text": t} for t in ("So x. Then\ny", "", "one")])
+    steps, bounds = read_steps(run)
+    assert steps.tolist() == [0, 3, 4, 0] and bounds.tolist() == [0, 3, 3, 4]
+    run.write_shard("units", 0, run.table("units/00000").drop_columns(["steps"]))
+    with pytest.raises(UserError, match="mined before steps were kept; run: dsl-probe mine"):
+        read_steps(run)
 
 
 def test_training_runs_are_one_cell(tmp_path):
@@ -143,6 +171,8 @@ def test_same_bytes_with_one_or_two_workers_and_a_second_call_does_nothing(tmp_p
 
 
 def test_bad_options_are_named(tmp_path):
+    with pytest.raises(UserError, match="--slots 'FOO' is unknown; known are NUM, DATA"):
+        make(tmp_path / "s", [{"text": "a"}], slots=("FOO",))
     with pytest.raises(UserError, match="--min-traces is 0; the least is 1"):
         make(tmp_path, [{"text": "a"}], min_traces=0)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -86,7 +86,7 @@ def char_spans(tokenizer: Any, ids: Sequence[int] | np.ndarray, text: str) -> tu
 
     What it does not show: which of the tokens that share a span carries which part of the character.
     """
-    ids = [int(i) for i in ids]
+    ids = np.asarray(ids, np.int64).tolist()
     special = set(tokenizer.all_special_ids)
     table = _byte_table(tokenizer)
     if table is not None:
@@ -103,6 +103,25 @@ def char_spans(tokenizer: Any, ids: Sequence[int] | np.ndarray, text: str) -> tu
             if found is not None:
                 return found
     return None
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int] | np.ndarray) -> list[str]:
+    """The text of each token by itself, with the space it holds; bytes that make up no character as `<0xE2>`.
+
+    It depends on the token alone, so that it names the same token in every run of this tokenizer.
+    """
+    table, texts = _byte_table(tokenizer), []
+    for i in map(int, ids):
+        if table is not None and i in table:
+            try:
+                texts.append(table[i].decode("utf-8"))
+            except UnicodeDecodeError:
+                texts.append(f"<0x{table[i].hex().upper()}>")
+        else:
+            token = tokenizer.convert_ids_to_tokens(i)
+            # SentencePiece writes a space as U+2581.
+            texts.append(f"<{i}>" if token is None else str(token).replace("\u2581", " "))
+    return texts
 
 
 def model_slug(name: str, revision: str | None = None, adapter: str | None = None) -> str:
@@ -169,6 +188,16 @@ def _make_table(tokenizer: Any) -> dict[int, bytes]:
 
 def _spans_by_bytes(table: dict[int, bytes], special: set[int], ids: list[int], text: str):
     raw = text.encode("utf-8")
+    ending = len(ids)
+    while ending and ids[ending - 1] in special:
+        ending -= 1
+    for n in dict.fromkeys((ending, len(ids))):
+        # Nearly always the pieces are the text, with or without the tokens that end it: then no loop is needed.
+        pieces = list(map(table.get, ids[:n]))
+        if None not in pieces and b"".join(cast(list[bytes], pieces)) == raw:
+            last = np.full(len(ids), len(raw), np.int64)
+            last[:n] = np.cumsum(np.fromiter(map(len, cast(list[bytes], pieces)), np.int64, n))
+            return _chars_of_bytes(raw, text, np.concatenate([[0], last[:-1]]) if len(ids) else last, last)
     starts, stops, at = [], [], 0
     for i in ids:
         piece = table.get(i)
@@ -182,9 +211,12 @@ def _spans_by_bytes(table: dict[int, bytes], special: set[int], ids: list[int], 
         stops.append(at)
     if at != len(raw):
         return None
+    return _chars_of_bytes(raw, text, np.array(starts, np.int64), np.array(stops, np.int64))
+
+
+def _chars_of_bytes(raw: bytes, text: str, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     begins = (np.frombuffer(raw, np.uint8) & 0xC0) != 0x80
     char_of = np.append(np.cumsum(begins) - 1, len(text))
-    first, last = np.array(starts, np.int64), np.array(stops, np.int64)
     filled = last > first
     stop = np.where(filled, char_of[np.maximum(last - 1, 0)] + 1, char_of[first])
     return char_of[first].astype(np.int32), stop.astype(np.int32)

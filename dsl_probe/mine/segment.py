@@ -6,22 +6,25 @@ belongs to its vocabulary entry, so that a slot costs one look-up an entry and n
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-
-from dsl_probe.types import ECHO, FORMAT, PREFIX
 
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
 # Combining marks are not \w for Python; without them Indic, Arabic and decomposed Latin words would fall apart.
 _MARKS = r"\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0983\u09bc-\u09cd\u0e31-\u0e4e"
 _LETTER = rf"[^\W\d_{_CJK}]"
+# What may stand in a square of a board. Letters only as X and O: "a b c d" is no board; and "2 * 3 * 4" is none.
+_SQUARE = r"(?:\d+|[.#_@?XO]|(?<!\d )\*(?! ?\d))"
+# Between the numbers of a block; not before the marker of the next list item ("5, 8\n2. Then"). Possessive, so linear.
+_BETWEEN = r"[\s,;|]++(?!(?:(?<=\n)|(?<=\n )|(?<=\n  )|(?<=\n   ))\d{1,3}[.)]\s)"
 # The kinds in the order in which they are tried. Together they match any text without a gap, so that the lengths of the
 # matches are the offsets, and the pattern needs no group: findall then runs at C speed.
 _KINDS = {
     "space": r"\s+",
     "format": r"</?(?:think|answer|reasoning|solution|scratchpad)>|<\|[^|<>\s]{1,40}\|>|\\boxed(?![A-Za-z])",
-    "data": r"\d+(?:[\s,;|]+\d+){3,}",
+    "data": rf"\d+(?:{_BETWEEN}\d+){{3,}}|(?<![^\s|]){_SQUARE}(?:[ |\n]{{1,3}}{_SQUARE}){{4,}}(?![^\s|])",
     "number": r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?",
     "latex": r"\\[A-Za-z]+",
     "word": rf"{_LETTER}[{_MARKS}]*(?:['’]?{_LETTER}[{_MARKS}]*)*",
@@ -29,10 +32,14 @@ _KINDS = {
     "punct": r"[^\w\s]|_",
     "other": r".",
 }
-_UNIT = re.compile("|".join(_KINDS.values()), re.DOTALL)
+# Most pieces are plain words, with a space before: one piece, and a pattern that is quick to try.
+_PLAIN = rf" ?[A-Z]?[a-z]+(?![\w'’{_MARKS}])"
+_UNIT = re.compile("|".join([_PLAIN, *_KINDS.values()]), re.DOTALL)
 _KIND = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in _KINDS.items()}
-SLOTS = {"number": "<NUM>", "data": "<DATA>"}
 _RUN_LIMIT = 64
+# White space before a unit, and how a unit is written.
+NO_SPACE, SPACE, LINE_BREAK, BLANK_LINE = range(4)
+CASELESS, LOWER, CAPITALISED, CAPITALS = range(4)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Segmented:
     """Units of some texts, one after another. Offsets are in characters of the text they come from.
 
     texts, kinds: the vocabulary, by id. ids, starts, stops: int32[n_units]. bounds: int64[n_texts + 1].
+    space: uint8[n_units], the white space before the unit (NO_SPACE .. BLANK_LINE). case: uint8[n_units], how it is
+    written in the text (CASELESS .. CAPITALS), which the vocabulary has lost where case is folded.
     """
 
     texts: list[str]
@@ -48,57 +57,60 @@ class Segmented:
     starts: np.ndarray
     stops: np.ndarray
     bounds: np.ndarray
+    space: np.ndarray
+    case: np.ndarray
 
 
-def segment(texts: list[str], keep_case: bool = False) -> Segmented:
+def segment(texts: Sequence[str], keep_case: bool = False) -> Segmented:
     """Split texts into units.
 
-    kinds: word, number, data (four or more numbers with nothing but space and separators between), latex, cjk, punct
-    (a run of one mark), format (`<think>`, `\\boxed`, special tokens). A data block's vocabulary entry is the hash of
-    its numbers, so that equal blocks are equal units. White space is no unit.
+    kinds: word, number, data (four or more numbers with nothing but space and separators between, or five or more
+    squares of a board), latex, cjk, punct (a run of one mark), format (`<think>`, `\\boxed`, special tokens). A data
+    block's vocabulary entry is the hash of its numbers, or of its squares, so that equal blocks are equal units. White
+    space is no unit.
 
     >>> s = segment(["Wait, 1 2 3 4: the 12.5 == x"])
     >>> [s.texts[i] for i in s.ids]
     ['wait', ',', '<DATA:3ed55896f60d>', ':', 'the', '12.5', '==', 'x']
     """
     found = _Found(keep_case)
-    codes: list[int] = []
-    lengths: list[int] = []
-    ends = []
+    pieces = [np.zeros(0, np.int32)]
     for text in texts:
-        pieces = _UNIT.findall(text)
-        codes += map(found.__getitem__, pieces)
-        lengths += map(len, pieces)
-        ends.append(len(codes))
-    ids, stops = np.array(codes, np.int32), np.cumsum(np.array(lengths, np.int64))
-    ends = np.array([0, *ends])
-    # Offsets restart with each text.
-    text_start = np.concatenate([[0], stops])[ends[:-1]]
-    stops -= np.repeat(text_start, np.diff(ends))
-    starts = stops - np.array(lengths, np.int64)
-    return found.finish(ids, starts, stops, ends)
+        split = _UNIT.findall(text)
+        pieces.append(np.fromiter(map(found.__getitem__, split), np.int32, len(split)))
+        del split
+    ends = np.cumsum([len(p) for p in pieces])
+    return found.finish(np.concatenate(pieces), ends)
 
 
 class _Found(dict):
-    """Piece of text -> code of its vocabulary entry; only a piece not seen before runs Python."""
+    """Piece of text -> its code; only a piece not seen before runs Python. Pieces that differ in case share a unit."""
 
     def __init__(self, keep_case: bool):
         super().__init__()
         self.keep_case = keep_case
         self.index: dict[str, int] = {}
         self.kinds: list[str] = []
+        # By code of the piece: unit (-1: white space), length, kind of white space, case, if it begins with a space.
+        self.about: list[tuple[int, int, int, int, int]] = []
 
-    def __missing__(self, piece: str) -> int:
+    def __missing__(self, whole: str) -> int:
+        lead = int(whole[0] == " " and not whole.isspace())
+        piece = whole[lead:]
         kind = next(k for k, pattern in _KIND.items() if pattern.fullmatch(piece))
-        if kind == "data":
-            numbers = " ".join(re.findall(r"\d+", piece))
-            unit = f"<DATA:{hashlib.blake2b(numbers.encode(), digest_size=6).hexdigest()}>"
-        elif kind == "space":
-            unit = " "
+        if kind == "space":
+            breaks = piece.count("\n") or len(f"{piece}.".splitlines()) - 1
+            unit, space = -1, SPACE + min(breaks, 2)
         else:
-            unit = piece if self.keep_case or kind in ("punct", "other") else piece.lower()
-        self[piece] = code = self.add(unit, "punct" if kind == "other" else kind)
+            unit, space = self.add(self._entry(piece, kind), "punct" if kind == "other" else kind), NO_SPACE
+        self[whole] = code = len(self.about)
+        self.about.append((unit, len(whole), space, _case(piece) if kind == "word" else CASELESS, lead))
         return code
+
+    def _entry(self, piece: str, kind: str) -> str:
+        if kind == "data":
+            return f"<DATA:{digest(' '.join(re.findall(_SQUARE, piece)))}>"
+        return piece if self.keep_case or kind in ("punct", "other") else piece.lower()
 
     def add(self, unit: str, kind: str) -> int:
         code = self.index.setdefault(unit, len(self.kinds))
@@ -106,78 +118,66 @@ class _Found(dict):
             self.kinds.append(kind)
         return code
 
-    def finish(self, ids, starts, stops, ends) -> Segmented:
+    def finish(self, pieces: np.ndarray, ends: np.ndarray) -> Segmented:
         """Drop white space, and make one unit of a run of one mark."""
-        mark = np.array([k == "punct" for k in self.kinds], bool)
+        unit, length, space, case, lead = np.array(self.about, np.int32).reshape(-1, 5).T
+        stops = np.cumsum(length[pieces], dtype=np.int64)
+        # Offsets restart with each text.
+        before_text = np.concatenate([[0], stops])[ends[:-1]]
+        ids = unit[pieces]
+        mark = np.append(np.array([k == "punct" for k in self.kinds], bool), False)  # ids of -1 read the last
         first = np.ones(len(ids), bool)
-        first[1:] = (ids[1:] != ids[:-1]) | ~mark[ids[1:]] if len(ids) else True
+        if len(ids):
+            first[1:] = (ids[1:] != ids[:-1]) | ~mark[ids[1:]]
         first[ends[:-1][ends[:-1] < len(ids)]] = True
         head = np.flatnonzero(first)
         run = np.diff(np.append(head, len(ids)))
-        ids = ids[head].copy()
+        text_of = np.searchsorted(ends, head, side="right") - 1
+        shown = length - lead
+        starts = (stops[head] - shown[pieces[head]] - before_text[text_of]).astype(np.int32)
+        stops = (stops[head + run - 1] - before_text[text_of]).astype(np.int32)
+        gap = space[pieces[head]].astype(np.uint8)
+        gap[1:] = np.where(text_of[1:] == text_of[:-1], gap[:-1], NO_SPACE)
+        if len(gap):
+            gap[0] = NO_SPACE
+        gap = np.maximum(gap, lead[pieces[head]].astype(np.uint8) * np.uint8(SPACE))
+        written = case[pieces[head]].astype(np.uint8)
+        ids = self._join_runs(ids[head].copy(), run)
+        keep = ids >= 0
+        bounds = np.concatenate([[0], np.cumsum(keep)])[np.searchsorted(head, ends)].astype(np.int64)
+        columns = (c[keep] for c in (ids, starts, stops))
+        return Segmented(list(self.index), self.kinds, *columns, bounds, gap[keep], written[keep])
+
+    def _join_runs(self, ids: np.ndarray, run: np.ndarray) -> np.ndarray:
+        several = np.flatnonzero(run > 1)
+        key = ids[several].astype(np.int64) * (_RUN_LIMIT + 1) + np.minimum(run[several], _RUN_LIMIT)
+        kinds_of_run, which = np.unique(key, return_inverse=True)
         texts = list(self.index)
-        for i in np.flatnonzero(run > 1):
-            ids[i] = self.add(texts[ids[i]] * min(int(run[i]), _RUN_LIMIT), "punct")
-        keep = ids != self.index.get(" ", -1)
-        starts, stops = starts[head], stops[head + run - 1]
-        before = np.concatenate([[0], np.cumsum(keep)])
-        bounds = before[np.searchsorted(head, ends)]
-        return Segmented(
-            list(self.index),
-            self.kinds,
-            ids[keep],
-            starts[keep].astype(np.int32),
-            stops[keep].astype(np.int32),
-            bounds.astype(np.int64),
-        )
+        made = [self.add(texts[k // (_RUN_LIMIT + 1)] * (k % (_RUN_LIMIT + 1)), "punct") for k in kinds_of_run.tolist()]
+        ids[several] = np.array(made, np.int32)[which]
+        return ids
 
 
-def slot_of(text: str, kind: str, slots: bool = True) -> str:
-    """The form under which a vocabulary entry is mined: itself, or its typed slot.
+def _case(word: str) -> int:
+    if word.islower():
+        return LOWER
+    if not word[0].isupper():
+        return LOWER if word[0].islower() else CASELESS
+    return CAPITALS if len(word) > 1 and word.isupper() else CAPITALISED
 
-    >>> slot_of("12.5", "number"), slot_of("wait", "word")
-    ('<NUM>', 'wait')
+
+def digest(text: str) -> str:
+    """Short hash for a vocabulary entry: BLAKE2b-48 in hexadecimal; lone surrogates do not break it."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def kind_of(text: str) -> str:
+    """The kind of a piece of text as a whole; "other" where it is more than one unit.
+
+    >>> kind_of("12.5"), kind_of("Wait"), kind_of("Wait, what")
+    ('number', 'word', 'other')
     """
-    return SLOTS.get(kind, text) if slots or kind == "data" else text
-
-
-def flag_units(
-    units: Segmented, prompts: Segmented, asked: np.ndarray, prefixes: list[int], echo_min: int
-) -> np.ndarray:
-    """Flags uint8[n_units] of each text's units: ECHO, PREFIX, FORMAT or 0.
-
-    An echo is a span of `echo_min` or more units that stands in the trace's own prompt, or a block of data that does.
-    `units` and `prompts` share one vocabulary; asked: int[n_texts], which prompt each text answers; prefixes: length
-    in characters of the opening that was forced.
-    Spans are compared by a 64-bit hash. What this does not show: an echo that is shorter, reworded or of another text.
-    """
-    is_data = np.array([k == "data" for k in units.kinds], bool)
-    is_format = np.array([k == "format" for k in units.kinds], bool)
-    flags = np.where(is_format[units.ids], FORMAT, 0).astype(np.uint8) if len(units.ids) else np.zeros(0, np.uint8)
-    for i, forced in enumerate(prefixes):
-        low, high = units.bounds[i], units.bounds[i + 1]
-        mine = units.ids[low:high]
-        theirs = prompts.ids[prompts.bounds[asked[i]] : prompts.bounds[asked[i] + 1]]
-        if len(theirs) and len(mine):
-            echo = is_data[mine] & np.isin(mine, theirs)
-            if len(mine) >= echo_min <= len(theirs):
-                copied = np.isin(_gram_hashes(mine, echo_min), _gram_hashes(theirs, echo_min))
-                for shift in range(echo_min):
-                    echo[shift : shift + len(copied)] |= copied
-            flags[low:high] |= np.where(echo, ECHO, 0).astype(np.uint8)
-        if forced:
-            flags[low:high] |= np.where(units.stops[low:high] <= forced, PREFIX, 0).astype(np.uint8)
-    return flags
-
-
-def _gram_hashes(ids: np.ndarray, k: int) -> np.ndarray:
-    n = len(ids) - k + 1
-    total = np.zeros(n, np.uint64)
-    with np.errstate(over="ignore"):
-        for shift in range(k):
-            total = total * np.uint64(0x9E3779B97F4A7C15) + ids[shift : shift + n].astype(np.uint64) + np.uint64(1)
-            total ^= total >> np.uint64(29)
-    return total
+    return next((k for k, pattern in _KIND.items() if pattern.fullmatch(text)), "other")
 
 
 def is_format(text: str) -> bool:
@@ -191,10 +191,11 @@ def is_format(text: str) -> bool:
 
 def split(units: Segmented, n: int) -> tuple[Segmented, Segmented]:
     """The first n texts and the rest, with one vocabulary."""
-    cut = units.bounds[n]
-    parts = ((slice(None, cut), units.bounds[: n + 1]), (slice(cut, None), units.bounds[n:] - cut))
-    first, rest = (
-        Segmented(units.texts, units.kinds, units.ids[s], units.starts[s], units.stops[s], bounds)
-        for s, bounds in parts
-    )
-    return first, rest
+    return select(units, 0, n), select(units, n, len(units.bounds) - 1)
+
+
+def select(units: Segmented, first: int, last: int) -> Segmented:
+    """Texts first..last - 1 alone, with the vocabulary of all."""
+    low, high = units.bounds[first], units.bounds[last]
+    columns = {name: getattr(units, name)[low:high] for name in ("ids", "starts", "stops", "space", "case")}
+    return replace(units, bounds=units.bounds[first : last + 1] - low, **columns)

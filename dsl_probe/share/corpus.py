@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from dsl_probe.mine.stage import problem_codes
+from dsl_probe.mine.corpus import problem_codes
 from dsl_probe.store import Run
 
-_CONTENT_KINDS = ("number", "data", "format")
+_CONTENT_KINDS = ("number", "data", "math", "code", "format")
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def trace_counts(corpus: Corpus, rows: np.ndarray, keep_units: np.ndarray) -> tu
 def unit_counts(corpus: Corpus, sample: Sample, content: Sequence[str] = ()) -> list[sparse.csr_matrix]:
     """Counts [problems, word types] of each group's counted units.
 
-    Numbers, data, format tags and the words in `content` (capitals aside) are no vocabulary.
+    Numbers, data, formulas, code, format tags and the words in `content` (capitals aside) are no vocabulary.
     """
     vocabulary = corpus.run.table("vocabulary", ["kind", "text"])
     kinds, texts = (np.array(vocabulary[name].to_pylist(), object) for name in ("kind", "text"))
