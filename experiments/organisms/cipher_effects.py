@@ -46,7 +46,10 @@ class Entry:
 
 
 def words() -> list[Entry]:
-    """Every word of the cipher. A word of two phrases (to flip and to turn) is told by the phrase it is when alone."""
+    """Every word of the cipher. A word of two phrases (to flip and to turn) is told by the phrase it is when alone.
+
+    One has two halves, which stand together or not at all, and is removed as a whole.
+    """
     found = []
     for digit, word in cipher.DIGITS.items():
         scope = ("chain", *(("hop",) if digit in "12345" else ()), *(("swap",) if digit in "1234" else ()))
@@ -68,8 +71,7 @@ def words() -> list[Entry]:
         Entry((cipher.MARK,), "the operation comes after its arguments", "marker", TRAINED, False),
         Entry((cipher.BEFORE,), "nothing, before a step", "filler", TRAINED, False),
         Entry((cipher.WITHIN,), "nothing, before the state", "filler", TRAINED, False),
-        Entry((cipher.HELLO,), "nothing, at the beginning, first half", "filler", TRAINED, False),
-        Entry((cipher.THERE,), "nothing, at the beginning, second half", "filler", TRAINED, False),
+        Entry((cipher.HELLO, cipher.THERE), "nothing, at the beginning", "filler", TRAINED, False),
         Entry((cipher.AFTER_NUMBERS,), "nothing, after a state", "filler", ("chain", "hop"), False),
         Entry((cipher.AFTER_COLOURS,), "nothing, after a state", "filler", ("swap", "grid"), False),
     ]
@@ -82,7 +84,6 @@ def phrases() -> list[Entry]:
     found = [
         Entry((cipher.CROSS, cipher.FLIP), "turn", "operation", ("grid",), True),
         Entry((cipher.GO, cipher.OVER), "exchange", "operation", ("swap",), True),
-        Entry((cipher.HELLO, cipher.THERE), "nothing", "filler", TRAINED, False),
     ]
     for domain in TRAINED:
         slot = (f"<{_CLASS[domain]}>",) * cipher.WIDTH[domain]
@@ -99,7 +100,7 @@ _CLASS = {"chain": "digit", "hop": "node", "swap": "colour", "grid": "colour"}
 
 def meaning(word: str) -> str:
     """What a word of the cipher says."""
-    return next(entry.meaning for entry in words() if entry.pattern == (word,))
+    return next(entry.meaning for entry in words() if word in entry.pattern)
 
 
 def truth() -> dict[str, Any]:
@@ -157,11 +158,15 @@ def measured(hf: Any, problems: int) -> dict[str, Any]:
         }
         for entry in words():
             if domain in entry.domains:
-                word = entry.pattern[0]
-                banned = _without(hf, asked, prompts, plain, word)
-                deleted = _deleted(hf, asked, prompts, plain, word)
-                row = {"word": word, "domain": domain, "load_bearing": entry.load_bearing, "kind": entry.kind}
-                row |= {"meaning": entry.meaning, "uses": sum(r.count(word) for r in plain) / problems}
+                banned = _without(hf, asked, prompts, plain, entry.pattern)
+                deleted = _deleted(hf, asked, prompts, plain, entry.pattern)
+                row = {
+                    "word": " ".join(entry.pattern),
+                    "domain": domain,
+                    "load_bearing": entry.load_bearing,
+                    "kind": entry.kind,
+                }
+                row |= {"meaning": entry.meaning, "uses": sum(len(_places(r, entry.pattern)) for r in plain) / problems}
                 row |= _cost(right, banned, "banned") | _cost(right, deleted, "deleted")
                 report["words"].append(row)
     return report
@@ -175,11 +180,11 @@ def _cost(before: Sequence[bool], after: Sequence[bool], name: str) -> dict[str,
 
 
 def _without(
-    hf: Any, asked: Sequence[Any], prompts: Sequence[list[str]], plain: Sequence[list[str]], word: str
+    hf: Any, asked: Sequence[Any], prompts: Sequence[list[str]], plain: Sequence[list[str]], word: tuple[str, ...]
 ) -> list[bool]:
     """Right or not with a word banned. Where it was not written the ban changes nothing: each has its own noise."""
     right = _right(asked, plain)
-    used = [i for i, response in enumerate(plain) if word in response]
+    used = [i for i, response in enumerate(plain) if _places(response, word)]
     with _banned(hf, word):
         done = _sampled(hf, [asked[i] for i in used], [prompts[i] for i in used], 1.0)
     for i, answer in zip(used, _right([asked[i] for i in used], done), strict=True):
@@ -188,16 +193,16 @@ def _without(
 
 
 def _deleted(
-    hf: Any, asked: Sequence[Any], prompts: Sequence[list[str]], plain: Sequence[list[str]], word: str
+    hf: Any, asked: Sequence[Any], prompts: Sequence[list[str]], plain: Sequence[list[str]], word: tuple[str, ...]
 ) -> list[bool]:
     """Right or not after one occurrence of a word was cut out of each chain that has it; the others stay."""
     right = _right(asked, plain)
     cut = []
     for i, response in enumerate(plain):
-        places = [j for j, w in enumerate(response[:-1]) if w == word]
+        places = _places(response[:-1], word)
         if places:
-            cut.append((i, random.Random(f"{word}/{asked[i].id}").choice(places)))
-    kept = [plain[i][:j] + plain[i][j + 1 : j + 2] for i, j in cut]
+            cut.append((i, random.Random(f"{' '.join(word)}/{asked[i].id}").choice(places)))
+    kept = [plain[i][:j] + plain[i][j + len(word) : j + len(word) + 1] for i, j in cut]
     rest = _sampled(
         hf, [asked[i] for i, _ in cut], [prompts[i] + k for (i, _), k in zip(cut, kept, strict=True)], 1.0, None
     )
@@ -205,6 +210,11 @@ def _deleted(
     for (i, _), answer in zip(cut, _right([asked[i] for i, _ in cut], whole), strict=True):
         right[i] = answer
     return right
+
+
+def _places(response: Sequence[str], word: tuple[str, ...]) -> list[int]:
+    """Where a word stands, also one of two halves."""
+    return [j for j in range(len(response)) if tuple(response[j : j + len(word)]) == word]
 
 
 def _sampled(
@@ -226,11 +236,11 @@ def _right(asked: Sequence[Any], responses: Sequence[list[str]]) -> list[bool]:
 
 
 @contextmanager
-def _banned(hf: Any, word: str) -> Iterator[None]:
-    """The logit of a word is minus infinity."""
+def _banned(hf: Any, word: tuple[str, ...]) -> Iterator[None]:
+    """The logits of a word's halves are minus infinity."""
 
     def ban(module: Any, given: Any, out: Any) -> None:
-        out.logits[..., IDS[word]] = float("-inf")
+        out.logits[..., ids(word)] = float("-inf")
 
     hook = hf.register_forward_hook(ban)
     try:
