@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rates import share
 from tables import triple
 from units import CLEAN, HERE, OUT, RL
 
@@ -73,7 +74,11 @@ def rows(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
 
 def cipher_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What the cipher's card says; costs by word are in CIPHER_EFFECTS.md."""
-    found = []
+    parts = [row["greedy"] for row in report["accuracy"].values()]
+    many = len(parts) * report["problems"]
+    right = round(sum(parts) / len(parts) * many)
+    overall = share([i < right for i in range(many)])
+    found = [("accuracy, greedy, chain hop swap grid", triple((overall["value"], overall["low"], overall["high"])))]
     for domain, row in report["accuracy"].items():
         values = ", ".join(f"{how} {row[how]:.3f}" for how in ("greedy", "T=1", "blanked"))
         found.append((f"accuracy in {domain}", values))
@@ -118,9 +123,9 @@ def main() -> None:
         unit = f"{kind}-{options.lineage}-{seed}"
         found = json.loads((OUT / "evaluation" / f"{unit}.json").read_text())
         ship(unit, name, RECIPES[kind], rows(found), options.out)
-    effects = OUT / "cipher-0-0" / "effects.json"
+    effects = OUT / f"cipher-{options.lineage}-0" / "effects.json"
     if "cipher" in options.names or (not options.names and effects.exists()):
-        ship("cipher-0-0", "cipher", RECIPES["cipher"], cipher_rows(json.loads(effects.read_text())), options.out)
+        ship(effects.parent.name, "cipher", RECIPES["cipher"], cipher_rows(json.loads(effects.read_text())), options.out)
 
 
 if __name__ == "__main__":
