@@ -125,7 +125,8 @@ def main() -> None:
         ship(unit, name, RECIPES[kind], rows(found), options.out)
     effects = OUT / f"cipher-{options.lineage}-0" / "effects.json"
     if "cipher" in options.names or (not options.names and effects.exists()):
-        ship(effects.parent.name, "cipher", RECIPES["cipher"], cipher_rows(json.loads(effects.read_text())), options.out)
+        measured = cipher_rows(json.loads(effects.read_text()))
+        ship(effects.parent.name, "cipher", RECIPES["cipher"], measured, options.out)
 
 
 if __name__ == "__main__":
