@@ -16,7 +16,9 @@ import numba
 import numpy as np
 
 from dsl_probe.mine.repeats import Repeats
-from dsl_probe.mine.variants import WILD, Text, Uses, generalised, grow, monotonous
+from dsl_probe.mine.select import MAYBE, SURE, in_excess
+from dsl_probe.mine.suffixes import Index
+from dsl_probe.mine.variants import WILD, Text, Uses, anchors, generalised, grow, monotonous
 
 _NAME = 12.0  # bits that a name is taken to cost before the uses of a motif are known
 _STALE = 0.9
@@ -153,3 +155,49 @@ def _schedule(before, gain):
             chosen[i - 1] = True
             i = before[i - 1]
     return chosen
+
+
+def supported(
+    text: Text, problem: np.ndarray, min_traces: int, min_problems: int
+) -> Callable[[np.ndarray, Uses], bool]:
+    """Accept what stands in enough own documents and problems. problem int[n_docs]."""
+
+    def accept(pattern: np.ndarray, uses: Uses) -> bool:
+        docs = np.unique(text.index.doc_of[uses.start[text.own_uses(uses)]])
+        return len(docs) >= min_traces and len(np.unique(problem[docs])) >= min_problems
+
+    return accept
+
+
+def against_reference(
+    index: Index,
+    found: Repeats,
+    own: np.ndarray,
+    problem: np.ndarray,
+    min_traces: int,
+    min_problems: int,
+    min_seed: int,
+) -> tuple[Text, list[Entry]]:
+    """The lexicon of own documents that a reference lacks: motifs in excess of it, grown and parsed.
+
+    found: repeats of own and reference documents together, with doc_label 0 for own, 1 for reference, and closed rows
+    from `min_seed` occurrences on. own bool[n_docs]. Not shown: that the excess is the model's doing and not the
+    topic's; the reference should answer the same problems.
+    """
+    sizes = [np.diff(index.doc_starts)[own == side].sum() for side in (True, False)]
+    counts = np.bincount(index.symbols)
+    bits = np.log2(len(index.symbols) / np.maximum(counts, 1))
+    free = np.zeros(len(index.symbols), bool)
+    text = Text(index, anchors(index, found), bits, free, free.copy(), own)
+    rows = np.flatnonzero(found.closed & (found.length >= 2))
+    here, there = found.counts[rows].T
+    maybe = (here >= min_seed) & in_excess(here, there, *sizes, least=MAYBE)
+    enough = supported(text, problem, min_traces, min_problems)
+
+    def accept(pattern: np.ndarray, uses: Uses) -> bool:
+        mine = int(text.own_uses(uses).sum())
+        return bool(in_excess(mine, int(uses.free.sum()) - mine, *sizes, least=SURE)) and enough(pattern, uses)
+
+    expected = there[maybe] * sizes[0] / sizes[1]
+    entries = build(text, found, rows[maybe], accept, min_seed, here[maybe] - expected)
+    return text, parse(text, entries, min_traces)
