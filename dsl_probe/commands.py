@@ -230,7 +230,8 @@ def mine(argv: list[str]) -> int:
     result = mine_motifs(Run(o.run), o.config, workers=o.workers, force=o.force)
     lines = [
         f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
-        f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)"
+        f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",
+        f"a lexicon of {result.lexicon:,} of them, and of their variants, covers {result.coverage:.0%} of the units",
     ]
     if result.prompt_unknown:
         lines.append(f"{result.prompt_unknown:,} traces have no prompt: whether they echo it is unknown")

@@ -46,18 +46,21 @@ class Planted:
 
 
 def resample(
-    symbols: np.ndarray, bounds: np.ndarray, lengths: Sequence[int], seed: int
+    symbols: np.ndarray, bounds: np.ndarray, lengths: Sequence[int], seed: int, order: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Documents of given lengths in which each unit follows the two before it as it does in the documents given.
+    """Documents of given lengths in which each unit follows the one or two before it as in the documents given.
 
-    An order-2 Markov resample: (symbols int32[sum(lengths)], bounds). Where no document goes on, one begins anew.
+    A Markov resample of order 1 or 2: (symbols int32[sum(lengths)], bounds). Where nothing follows, one begins anew.
     """
     symbols = np.ascontiguousarray(symbols, np.int32)
     doc = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    pair = symbols[:-1].astype(np.int64) * (int(symbols.max()) + 1) + symbols[1:]
+    pair = symbols[1:].astype(np.int64)
+    if order == 2:
+        pair += symbols[:-1].astype(np.int64) * (int(symbols.max()) + 1)
     pair[doc[:-1] != doc[1:]] = -1
     _, code = np.unique(pair, return_inverse=True)
-    # code[p - 1] is the pair that ends at p. It can be gone on from where p + 1 lies in the same document.
+    # code[p - 1] is the state that ends at p: a pair, or its second unit alone. It goes on where p + 1 lies in the same
+    # document.
     ends = np.flatnonzero((pair[:-1] >= 0) & (doc[1:-1] == doc[2:])) + 1
     ends = ends[np.argsort(code[ends - 1], kind="stable")]
     first = np.searchsorted(code[ends - 1], np.arange(code.max() + 2))

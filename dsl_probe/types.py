@@ -221,6 +221,29 @@ COUNTS = pa.schema(
         ("units", pa.int64()),
     ]
 )
+LEXICON = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("text", pa.string()),
+        ("pattern", pa.list_(pa.string())),
+        ("length", pa.int32()),
+        ("count", pa.int64()),
+        ("support", pa.int64()),
+        ("problems", pa.int64()),
+        ("exact_share", pa.float64()),
+        ("bits_saved", pa.float64()),
+        ("q_unit", pa.float64()),
+        ("variants", pa.int32()),
+    ]
+)
+VARIANTS = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("variant_id", pa.string()),
+        ("pattern", pa.list_(pa.string())),
+        ("count", pa.int64()),
+    ]
+)
 OCCURRENCES = pa.schema(
     [
         ("motif_id", pa.string()),

@@ -26,11 +26,14 @@ _STALE = 0.9
 
 @dataclass(frozen=True)
 class Entry:
-    """A motif of the lexicon: pattern int32[m] (WILD: one to three units of any kind), its uses, bits that it saves."""
+    """A motif of the lexicon: pattern int32[m] (WILD: one to three units of any kind), its uses, bits that it saves,
+    and the place of the seed that it grew from.
+    """
 
     pattern: np.ndarray
     uses: Uses
     saved: float
+    seed: int
 
 
 def build(
@@ -81,7 +84,7 @@ def build(
         saved = text.saved(pattern, uses)
         if saved > 0 and accept(pattern, uses):
             tried.add(pattern.tobytes())
-            entries.append(Entry(pattern, uses, saved))
+            entries.append(Entry(pattern, uses, saved, i))
             _take(text.taken, uses.start[uses.free], uses.stop[uses.free])
     return entries
 
@@ -133,7 +136,7 @@ def parse(text: Text, entries: Sequence[Entry], min_count: int, rounds: int = 20
     back[order] = np.arange(len(order))
     parts = np.split(chosen[back], np.cumsum(sizes)[:-1])
     return [
-        Entry(e.pattern, Uses(e.uses.start, e.uses.stop, e.uses.saved, part, e.uses.have), float(bits))
+        Entry(e.pattern, Uses(e.uses.start, e.uses.stop, e.uses.saved, part, e.uses.have), float(bits), e.seed)
         for e, part, bits, keep in zip(entries, parts, total, alive, strict=True)
         if keep
     ]

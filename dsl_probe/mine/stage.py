@@ -1,6 +1,5 @@
 """The mine stage: units, closed motifs, their counts by model and domain, their occurrences."""
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from dsl_probe.mine import segment as seg
+from dsl_probe.mine.entries import motif_id
 from dsl_probe.mine.slots import DEFAULT_SLOTS, parse_slots
 from dsl_probe.store import Run
 from dsl_probe.types import COUNTS, ECHO, MOTIFS, OCCURRENCES, PREFIX, UserError
@@ -41,13 +41,17 @@ class MineConfig:
     """Tell upper from lower case (tokens always do)."""
     echo_min: int = 6
     """Shortest span copied from the prompt, in units, that is marked as an echo."""
+    q: float = 0.05
+    """Largest q, against resampled and shuffled text, of a sequence that the lexicon may grow from."""
     tokenizer: str | None = None
     """With --units tokens: the model or folder whose tokenizer made the ids (default: the traces' model)."""
 
 
 @dataclass(frozen=True)
 class MineResult:
-    """Counts of a mine job. `prompt_unknown`: traces without a prompt, where echoes cannot be marked."""
+    """Counts of a mine job. `prompt_unknown`: traces without a prompt, where echoes cannot be marked. `lexicon`: motifs
+    chosen to describe the traces; `coverage`: share of the units outside echoes, prefixes and format that they cover.
+    """
 
     traces: int
     units: int
@@ -56,6 +60,8 @@ class MineResult:
     occurrences: int
     echo_units: int
     prompt_unknown: int
+    lexicon: int
+    coverage: float
 
 
 def mine_motifs(
@@ -66,7 +72,8 @@ def mine_motifs(
     A motif is closed if no longer sequence has all its occurrences. `count` is the number of leftmost, non-overlapping
     occurrences outside echoes of the prompt and forced prefixes; `support` and `problems` are the traces and problems
     that hold one. Method: suffix array with longest common prefixes clipped at traces (Abouelhoda, Kurtz and Ohlebusch
-    2004), distinct documents by duplicate counting (Hui 1992). Writes units/*, vocabulary, motifs, counts, occurrences.
+    2004), distinct documents by duplicate counting (Hui 1992). Of these a lexicon is chosen (lexicon.py), whose motifs
+    have variants. Writes units/*, vocabulary, motifs, counts, occurrences, lexicon, variants, parse.
 
     Memory: about 60 bytes a unit and 13 bytes an occurrence. `workers`: processes that segment (default: one a core).
 
@@ -75,6 +82,8 @@ def mine_motifs(
     for name, least in (("min_traces", 1), ("min_problems", 1), ("max_length", 1), ("echo_min", 2)):
         if getattr(config, name) < least:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}; the least is {least}.")
+    if not 0 < config.q <= 1:
+        raise UserError(f"--q is {config.q}; it must be above 0 and at most 1.")
     if config.units not in ("words", "tokens"):
         raise UserError(f"--units {config.units!r} is unknown; known are words and tokens.")
     parse_slots(config.slots, config.units)
@@ -82,6 +91,7 @@ def mine_motifs(
         return MineResult(**run.counts("mine"))
     from dsl_probe.mine import repeats
     from dsl_probe.mine.corpus import read_units
+    from dsl_probe.mine.entries import write_lexicon
     from dsl_probe.mine.suffixes import build_index
 
     try:
@@ -103,6 +113,8 @@ def mine_motifs(
     _say(f"{len(rows):,} closed repeats; finding their occurrences")
     outputs = list(corpus.files)
     counts, occurrences = _write_motifs(run, config, corpus, index, found, rows, outputs)
+    _say("choosing the lexicon")
+    entries, coverage = write_lexicon(run, config, corpus, index, found, rows, outputs)
     result = MineResult(
         traces=len(corpus.bounds) - 1,
         units=len(corpus.symbols),
@@ -111,18 +123,11 @@ def mine_motifs(
         occurrences=occurrences,
         echo_units=int(np.count_nonzero(corpus.flags & ECHO)),
         prompt_unknown=corpus.prompt_unknown,
+        lexicon=entries,
+        coverage=coverage,
     )
     run.finish("mine", outputs, asdict(result))
     return result
-
-
-def motif_id(units: str, pattern: list[str]) -> str:
-    """Stable name of a motif across runs: BLAKE2b-64 of the unit system and the pattern.
-
-    >>> motif_id("words", ["wait", ","])
-    '063a6369ccfb385f'
-    """
-    return hashlib.blake2b("\x1f".join([units, *pattern]).encode(), digest_size=8).hexdigest()
 
 
 def _write_motifs(run: Run, config: MineConfig, corpus: "Corpus", index, found, rows, outputs) -> tuple[int, int]:

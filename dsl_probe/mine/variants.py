@@ -115,9 +115,10 @@ def grow(text: Text, seed: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, Uses
     name, seen = text.name(len(at)), set()
     for _ in range(_ROUNDS):
         left, right = _extended(text, uses)
-        pattern = np.concatenate([left, pattern, right])
-        if pattern.tobytes() in seen:
+        longer = np.concatenate([left, pattern, right])
+        if longer.tobytes() in seen:
             break
+        pattern = longer
         seen.add(pattern.tobytes())
         uses = match(text, pattern, name)
         trimmed = _trimmed(pattern, uses.share)
@@ -185,12 +186,12 @@ def _extended(text: Text, uses: Uses) -> tuple[np.ndarray, np.ndarray]:
     mine = mine[:: -(-len(mine) // _LOOK) or 1]
     start, stop = uses.start[mine], uses.stop[mine]
     low, high = (index.doc_starts[index.doc_of[start] + k] for k in (0, 1))
-    args = (index.symbols, low, high, np.zeros(len(text.bits), np.int32), 2.0**-text.bits)
+    args = (index.symbols, low, high, text.barrier, np.zeros(len(text.bits), np.int32), 2.0**-text.bits)
     return _extend(start - np.int32(1), -1, *args)[::-1], _extend(stop, 1, *args)
 
 
 @numba.njit(cache=True, nogil=True)
-def _extend(cursor, step, symbols, low, high, count, chance):
+def _extend(cursor, step, symbols, low, high, barrier, count, chance):
     """Elements that follow the cursors in the direction of step, nearest first."""
     n = len(cursor)
     cursor = cursor.copy()
@@ -200,7 +201,7 @@ def _extend(cursor, step, symbols, low, high, count, chance):
     while m < 126:
         best, top = -1, 0
         for i in range(n):
-            if low[i] <= cursor[i] < high[i]:
+            if low[i] <= cursor[i] < high[i] and not barrier[cursor[i]]:
                 s = symbols[cursor[i]]
                 count[s] += 1
                 if count[s] > top or (count[s] == top and s < best):
@@ -219,7 +220,7 @@ def _extend(cursor, step, symbols, low, high, count, chance):
             m += 1
             for i in range(n):
                 c = cursor[i]
-                inside = low[i] <= c < high[i]
+                inside = low[i] <= c < high[i] and not barrier[c]
                 if inside and symbols[c] == best:
                     cursor[i], missed[i] = c + step, False
                 elif missed[i] and low[i] <= c - step < high[i] and symbols[c - step] == best:
@@ -234,7 +235,7 @@ def _extend(cursor, step, symbols, low, high, count, chance):
         for i in range(n):
             for g in range(1, GAP + 1):
                 c = cursor[i] + g * step
-                if low[i] <= c < high[i]:
+                if low[i] <= c < high[i] and not barrier[c]:
                     s = symbols[c]
                     new = True
                     for h in range(1, g):
