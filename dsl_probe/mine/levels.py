@@ -186,8 +186,8 @@ def flat(lengths: list[Length], position: bool = True) -> NGrams:
     last, prefix, suffix = (np.full(m, -1, np.int32) for _ in range(3))
     counts, support = np.empty((m, n_labels), kind), np.empty((m, n_labels), kind)
     problems, where = np.empty(m, kind), np.empty(m if position else 0, np.int32)
-    for k in range(len(lengths)):
-        part, here = lengths[k], slice(int(bounds[k]), int(bounds[k + 1]))
+    for k in range(len(sizes)):
+        part, here = lengths.pop(0), slice(int(bounds[k]), int(bounds[k + 1]))
         if k == 0:
             last[here] = part.prefix
         else:
@@ -197,13 +197,13 @@ def flat(lengths: list[Length], position: bool = True) -> NGrams:
         counts[here], support[here], problems[here] = part.counts, part.support, part.problems
         if position:
             where[here] = part.position
-        lengths[k] = part = None
+        del part
     return NGrams(bounds, last, prefix, suffix, counts.sum(1, dtype=kind), counts, support, problems, where)
 
 
 def _checked(symbols, doc_starts, hi, doc_label, n_labels, doc_problem):
     """A copy of the symbols to work in, and (doc_starts, labels, problems, order in which documents are tallied)."""
-    symbols, doc_starts = np.asarray(symbols), np.require(doc_starts, np.int64, ["C", "W"])
+    symbols, doc_starts = np.asarray(symbols), np.array(doc_starts, np.int64)
     n, n_docs = len(symbols), len(doc_starts) - 1
     if n_docs < 0 or doc_starts[0] != 0 or doc_starts[-1] != n or (np.diff(doc_starts) < 0).any():
         raise ValueError(f"doc_starts must rise from 0 to len(symbols) = {n}; got {doc_starts[:3]}...{doc_starts[-3:]}")
@@ -227,7 +227,7 @@ def _checked(symbols, doc_starts, hi, doc_label, n_labels, doc_problem):
         # Documents of one problem are tallied one after another: then the last problem seen is all to remember.
         problem = np.unique(problem, return_inverse=True)[1].astype(np.int32)
         order = np.argsort(problem, kind="stable").astype(np.int32)
-    return symbols.astype(np.int32), (doc_starts, labels.astype(np.int32), problem, order)
+    return np.array(symbols, np.int32), (doc_starts, np.array(labels, np.int32), problem, order)
 
 
 def _power(size, least=4096):
@@ -235,8 +235,8 @@ def _power(size, least=4096):
 
 
 def _cells(alive, min_count):
-    """Counters by hash: so many that a cell of rare pairs only seldom reaches min_count."""
-    return np.zeros(_power(alive if min_count < 8 else alive // 4), np.uint8)
+    """Counters by hash: as few, to stay in the cache, as keep a cell of rare pairs below min_count most of the time."""
+    return np.zeros(_power(5 * alive // (4 * min_count)), np.uint8)
 
 
 def _frequent(table, n_candidates, min_count):
