@@ -3,13 +3,13 @@
     shards = [NpyShard("a.symbols.npy", "a.starts.npy"), NpyShard("b.symbols.npy", "b.starts.npy")]
     found = count_shards(shards, "work", 12, min_count=20, executor=pool)        the same as count_ngrams over all
 
-1. Each shard counts by itself, with a local threshold so low that an n-gram below it in every shard is rare.
-2. The shards' sorted lists are merged, length by length. What an n-gram lacks is only known up to the thresholds of
-   the shards that did not list it; one that could not reach `min_count` even so is dropped, and so is what holds it.
+1. Each shard counts by itself, with the local threshold ceil(min_count / shards): what no shard lists is rare.
+2. The shards' sorted lists are merged, length by length. A shard that does not list an n-gram can hold it at most
+   threshold - 1 times; what cannot reach `min_count` even so is dropped, and every longer n-gram around it.
 3. Each shard counts those that are left and that it did not list. Now every sum is exact.
 
 After Savasere, Omiecinski and Navathe, An efficient algorithm for mining association rules in large databases (1995);
-new are the bounds from the thresholds, which leave little to count again.
+the bounds are what keeps step 3 short.
 Every step writes into the work folder, under the final name only when complete; what is there is not done again.
 """
 
@@ -82,14 +82,15 @@ def count_shards(
         raise ValueError(f"at least one shard, min_count >= 1, hi >= 1; got {len(shards)}, {min_count}, {hi}")
     folder = Path(folder)
     _claim(folder, {"n_shards": len(shards), "hi": hi, "n_labels": n_labels, "min_count": min_count})
-    # An n-gram that no shard lists occurs at most sum(threshold - 1) = min_count - 1 times.
-    thresholds = [(min_count - 1) // len(shards) + 1 + (s < (min_count - 1) % len(shards)) for s in range(len(shards))]
-    jobs = [_Job(folder, s, load, hi, n_labels, thresholds[s]) for s, load in enumerate(shards)]
+    # An n-gram that no shard lists occurs fewer than min_count times. Higher thresholds for some of the shards would
+    # give shorter lists and still miss nothing, but then no bound would fall below min_count: far more to recount.
+    threshold = -(-min_count // len(shards))
+    jobs = [_Job(folder, s, load, hi, n_labels, threshold) for s, load in enumerate(shards)]
     for _ in map_shards(_count_shard, jobs, executor):
         pass
     _check_problems(folder, len(shards))
     for k in range(1, hi + 1):
-        _merge(folder, k, n_labels, thresholds, min_count)
+        _merge(folder, k, len(shards), n_labels, threshold, min_count)
     for _ in map_shards(_recount_shard, jobs, executor):
         pass
     return flat(list(_totals(folder, len(shards), hi, n_labels, min_count)), position=False)
@@ -189,18 +190,17 @@ def _check_problems(folder: Path, n_shards: int) -> None:
         )
 
 
-def _merge(folder: Path, k: int, n_labels: int, thresholds: list[int], min_count: int) -> None:
+def _merge(folder: Path, k: int, n_shards: int, n_labels: int, threshold: int, min_count: int) -> None:
     """merged-<k>/: the n-grams of length k that may be frequent, from the lists of all shards.
 
     pairs.npy int32[r, 2]: rows of merged-<k - 1>; totals.npy int64[r, 2 * n_labels + 1]: of the shards that list it;
     absent.npy uint8[r, ceil(n_shards / 8)]: a bit for each shard that does not.
-    place-<shard>.npy uint32: for each row of the shard's list 2 * row + 1, or, if it was dropped, 2 * the row of the
-    next that was not: rising, so that the list stays a sorted run when its pairs are renamed.
+    place-<shard>.npy uint32: for each row of the shard's list 2 * row + 1, or, if it was dropped, an even number not
+    below those before it and not above those after: rising, so that a list stays a sorted run when it is renamed.
     """
     path = _merged(folder, k)
     if path.exists():
         return
-    n_shards = len(thresholds)
     lists = [_Listed.open(_found(folder, s), k) for s in range(n_shards)]
     before, last = [None] * n_shards, _LIMIT + 1
     if k > 1:
@@ -213,14 +213,13 @@ def _merge(folder: Path, k: int, n_labels: int, thresholds: list[int], min_count
             renamed = [_renamed(lists[s].pairs[slice(*cuts[s])], before[s]) for s in range(n_shards)]
             union = np.unique(np.concatenate([keys for keys, _ in renamed]))
             total = np.zeros((len(union), 2 * n_labels + 1), np.int64)
-            hidden = np.full(len(union), min_count - 1)
             listed = np.zeros((len(union), n_shards), np.bool_)
             at = []
             for s, (keys, kept) in enumerate(renamed):
                 at.append(np.searchsorted(union, keys))
                 total[at[s]] += lists[s].numbers(*cuts[s])[kept]
-                hidden[at[s]] -= thresholds[s] - 1
                 listed[at[s], s] = True
+            hidden = (threshold - 1) * (n_shards - listed.sum(1))  # at most, in the shards that do not list it
             able = total[:, :n_labels].sum(1) + hidden >= min_count
             place = np.where(able, 2 * (r + np.cumsum(able)) - 1, 2 * r)
             for s, (low, high) in enumerate(cuts):
