@@ -111,7 +111,7 @@ def text(n, n_docs, seed):
     return symbols, doc_starts, rng.integers(0, 3, n_docs), rng.integers(0, n_docs // 3, n_docs)
 
 
-@pytest.mark.parametrize(("min_count", "spread"), [(2, 1), (3, 1), (20, 1), (20, 4_000_000)])
+@pytest.mark.parametrize(("min_count", "spread"), [(2, 1), (3, 1), (20, 1), (20, 4_000_000), (300, 1)])
 def test_agrees_with_the_suffix_array(min_count, spread):
     symbols, doc_starts, labels, problems = text(60_000, 400, min_count)
     symbols = symbols * spread
@@ -121,7 +121,7 @@ def test_agrees_with_the_suffix_array(min_count, spread):
         here = found.rows(k, k)
         numbers = [found.count[here, None], found.counts[here], found.support[here], found.problems[here, None]]
         assert np.array_equal(np.hstack([found.grams(k), *numbers]), other)
-    assert found.bounds[12] > found.bounds[11]
+    assert found.bounds[12] > found.bounds[11] or min_count == 300
 
 
 def test_many_distinct_pairs_make_the_table_grow():

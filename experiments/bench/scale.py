@@ -211,7 +211,7 @@ def report(note, rows, check):
     lines += [
         "",
         "Count and recount run in the worker, merge and sum in the driver; both peaks hold Python, numpy and numba "
-        "(about 180 MiB each) and the mapped pages of the files. Bytes of lists: what the shards write for the merge. "
+        "(about 100 MiB each) and the mapped pages of the files. Bytes of lists: what the shards write for the merge. "
         "Recounted: n-grams that at least one shard did not list.",
         "",
     ]
