@@ -321,7 +321,8 @@ def _recount_shard(job: _Job) -> None:
             walked = [wanted[k].copy() for k in range(top)]
             for k in range(top - 1, 0, -1):
                 walked[k - 1][pairs[k][walked[k]].ravel()] = True
-            lengths = count_given(*job.documents()[:2], _dictionary(pairs, walked), *job.documents()[2:])
+            symbols, doc_starts, *of_documents = job.documents()
+            lengths = count_given(symbols, doc_starts, _dictionary(pairs, walked), *of_documents)
             for k, found in enumerate(lengths):
                 rows = np.flatnonzero(walked[k])
                 kept = np.flatnonzero((found.position >= 0) & wanted[k][rows])
