@@ -83,6 +83,17 @@ def engine(symbols, doc_starts, label):
     return job
 
 
+def levels(symbols, doc_starts, label):
+    from dsl_probe.mine.levels import count_ngrams
+
+    def job():
+        found = count_ngrams(symbols, doc_starts, HI, label, LABELS, min_count=COUNT)
+        rows = found.rows(LO, HI)
+        return np.hstack([found.counts[rows], found.support[rows]])
+
+    return job
+
+
 def polars_frame(symbols, doc_starts, label):
     import polars as pl
 
@@ -192,6 +203,7 @@ def counter(symbols, doc_starts, label):
 
 PEERS = {
     "engine": (engine, "dsl_probe.mine.repeats"),
+    "levels": (levels, "dsl_probe.mine.levels"),
     "polars": (polars, "polars, streaming group_by, every length by itself"),
     "polars_pruned": (polars_pruned, "polars, streaming group_by, only rows whose prefix is frequent go on"),
     "duckdb": (duckdb, "duckdb, every length by itself"),
@@ -265,7 +277,8 @@ def report(results, note, rounds):
         + ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "pydivsufsort", "polars", "duckdb")),
         f"- corpus: {note}; repeated with re-drawn numbers beyond that",
         f"- job: motifs of {LO} to {HI} units, count >= {COUNT}, count and document support for {LABELS} labels",
-        f"- cpu s (user and system), peak MiB: median (least to most) of {rounds} rounds in turn; the Counter ran once",
+        f"- cpu s (user and system), peak MiB: median (least to most) of {rounds} rounds in turn"
+        + "; the Counter ran once" * any("counter" in peers for peers in results.values()),
         "",
     ]
     for n_tokens, peers in results.items():
@@ -287,6 +300,7 @@ def main():
     parser.add_argument("--traces", type=Path, default=ROOT / "data" / "traces")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="which; engine always runs")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -299,7 +313,8 @@ def main():
         for part, values in zip(("symbols", "doc_starts", "label"), parts, strict=True):
             np.save(Path(folder) / f"{part}.npy", values)
         for n_tokens in sizes:
-            results[n_tokens] = peers = {name: [] for name in PEERS if name != "counter" or n_tokens <= 1_000_000}
+            asked = [name for name in PEERS if name in ("engine", *args.peers)]
+            results[n_tokens] = peers = {name: [] for name in asked if name != "counter" or n_tokens <= 1_000_000}
             for turn in range(args.rounds):
                 for name, runs in peers.items():
                     if name == "counter" and turn:
