@@ -46,7 +46,7 @@ class Planted:
 
 
 def resample(
-    symbols: np.ndarray, bounds: np.ndarray, lengths: Sequence[int], seed: int, order: int = 2
+    symbols: np.ndarray, bounds: np.ndarray, lengths: Sequence[int] | np.ndarray, seed: int, order: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
     """Documents of given lengths in which each unit follows the one or two before it as in the documents given.
 

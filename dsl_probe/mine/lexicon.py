@@ -198,8 +198,9 @@ def against_reference(
     enough = supported(text, problem, min_traces, min_problems)
 
     def accept(pattern: np.ndarray, uses: Uses) -> bool:
-        mine = int(text.own_uses(uses).sum())
-        return bool(in_excess(mine, int(uses.free.sum()) - mine, *sizes, least=SURE)) and enough(pattern, uses)
+        mine = np.count_nonzero(text.own_uses(uses))
+        there = np.count_nonzero(uses.free) - mine
+        return bool(in_excess(np.array(mine), np.array(there), *sizes, least=SURE)) and enough(pattern, uses)
 
     expected = there[maybe] * sizes[0] / sizes[1]
     entries = build(text, found, rows[maybe], accept, min_seed, here[maybe] - expected)

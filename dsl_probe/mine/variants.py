@@ -160,7 +160,7 @@ def _wider(pattern: np.ndarray) -> Iterator[np.ndarray]:
 
 def _allowed(pattern: np.ndarray) -> bool:
     """At least two units stand to each wildcard: else it is a frame around anything."""
-    return 2 * np.count_nonzero(pattern == WILD) <= np.count_nonzero(pattern != WILD)
+    return bool(2 * np.count_nonzero(pattern == WILD) <= np.count_nonzero(pattern != WILD))
 
 
 def _trimmed(pattern: np.ndarray, share: np.ndarray) -> np.ndarray:
