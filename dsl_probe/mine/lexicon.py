@@ -75,7 +75,7 @@ def build(
         if monotonous(seed):
             continue
         pattern, uses = grow(text, seed, np.sort(at))
-        if pattern.tobytes() in tried or np.count_nonzero(pattern != WILD) < 2:
+        if pattern.tobytes() in tried or np.count_nonzero(pattern != WILD) < 2 or monotonous(pattern):
             continue
         tried.add(pattern.tobytes())
         if not accept(pattern, uses):

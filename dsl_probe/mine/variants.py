@@ -281,7 +281,7 @@ def match(text: Text, pattern: np.ndarray, name: float) -> Uses:
     index, anchored = text.index, text.anchored
     where, element = _candidates(index, anchored, pattern)
     cost = np.where(pattern >= 0, text.bits[pattern], 0.0)
-    about = (index.symbols, index.doc_starts, index.doc_of, pattern, cost, where, element, text.barrier, EDIT)
+    about = (index.symbols, index.doc_starts, index.doc_of, pattern, cost, where, element, text.barrier, EDIT, name)
     start, stop, saved, have = _align(*about)
     good = np.flatnonzero(saved > name)
     good = good[np.lexsort((start[good], -saved[good]))]
@@ -329,8 +329,8 @@ def _apart(start, stop, scratch, taken):
 
 
 @numba.njit(cache=True, nogil=True)
-def _align(symbols, doc_starts, doc_of, pattern, cost, where, element, barrier, edit):
-    """Each candidate's best alignment: start, stop, bits saved, which elements it has."""
+def _align(symbols, doc_starts, doc_of, pattern, cost, where, element, barrier, edit, name):
+    """Each candidate's best alignment: start, stop, bits saved (-1: not more than name), which elements it has."""
     m, k = len(pattern), len(where)
     wild = 0
     for s in pattern:
@@ -345,6 +345,10 @@ def _align(symbols, doc_starts, doc_of, pattern, cost, where, element, barrier, 
         p, j = where[i], element[i]
         low, high = doc_starts[doc_of[p]], doc_starts[doc_of[p] + 1]
         total = cost[j]
+        reach = total + _reach(symbols, p + 1, high, 1, pattern, cost, j + 1, m - j - 1)
+        if barrier[p] or reach + _reach(symbols, p - 1, low, -1, pattern, cost, j - 1, j) <= name:
+            start[i], stop[i], gain[i] = p, p, -1.0
+            continue
         have[i, j] = True
         g, units = _one_way(
             symbols, p + 1, high, 1, pattern, cost, j + 1, m - j - 1, barrier, edit, score, back, have[i]
@@ -354,8 +358,29 @@ def _align(symbols, doc_starts, doc_of, pattern, cost, where, element, barrier, 
         g, units = _one_way(symbols, p - 1, low, -1, pattern, cost, j - 1, j, barrier, edit, score, back, have[i])
         total += g
         start[i] = p - units
-        gain[i] = -1.0 if barrier[p] else total
+        gain[i] = total
     return start, stop, gain, have
+
+
+@numba.njit(cache=True, nogil=True)
+def _reach(symbols, at, end, step, pattern, cost, first, m):
+    """No alignment in this direction saves more: the elements whose unit stands about where it should."""
+    total, low, high = 0.0, 0, DRIFT
+    for j in range(1, m + 1):
+        s = pattern[first + (j - 1) * step]
+        if s == WILD:
+            high += GAP
+            continue
+        high += 1
+        low = max(j - DRIFT, 1)
+        for t in range(low, high + 1):
+            c = at + (t - 1) * step
+            if (step > 0 and c >= end) or (step < 0 and c < end):
+                break
+            if symbols[c] == s:
+                total += cost[first + (j - 1) * step]
+                break
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -432,9 +457,10 @@ def _fence(row, low, high, room):
 
 
 def monotonous(pattern: np.ndarray) -> bool:
-    """Whether few units come again and again: fewer than half of six or more are different.
+    """Whether few units come again and again: one alone, or of six or more fewer than half different.
 
-    >>> monotonous(np.array([1, 2, 1, 2, 1, 2])), monotonous(np.array([1, 2, 3, 1, 2, 3]))
-    (True, False)
+    >>> monotonous(np.array([1, 1])), monotonous(np.array([1, 2, 1, 2, 1, 2])), monotonous(np.array([1, 2, 3, 1, 2, 3]))
+    (True, True, False)
     """
-    return len(pattern) >= 6 and 2 * len(np.unique(pattern)) < len(pattern)
+    kinds = len(np.unique(pattern[pattern != WILD]))
+    return kinds == 1 or (len(pattern) >= 6 and 2 * kinds < len(pattern))
