@@ -285,3 +285,42 @@ def _clustered_wilson(correct: np.ndarray, problem: np.ndarray, z: float = 1.959
     centre = (value + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * np.sqrt(value * (1 - value) / effective + z**2 / (4 * effective**2))
     return value, max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def lexicon(key: tuple[str, str]) -> pd.DataFrame | None:
+    """The lexicon without the patterns; None where the run was mined without one."""
+    run = Run(key[0])
+    if not run.has("lexicon.parquet"):
+        return None
+    names = ["motif_id", "text", "count", "support", "problems", "exact_share", "bits_saved", "q_unit", "variants"]
+    return run.table("lexicon", names).to_pandas()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def lexicon_uses(key: tuple[str, str]) -> pd.DataFrame:
+    """Uses of each motif of the lexicon (rows as there) by model or training run (columns)."""
+    table = Run(key[0]).table("parse", ["motif_id", "trace_row"], dictionary=["motif_id"]).combine_chunks()
+    codes = table["motif_id"].combine_chunks()
+    entries = lexicon(key)
+    ids = [] if entries is None else entries["motif_id"].tolist()
+    rank = pd.Index(ids).get_indexer(codes.dictionary.to_pylist())
+    group = trace_facts(key)["group"].astype(str)
+    motif = rank[codes.indices.to_numpy()] if len(codes) else np.zeros(0, np.int64)
+    found = pd.crosstab(motif, group.to_numpy()[table["trace_row"].to_numpy()])
+    return found.reindex(index=range(len(ids)), columns=sorted(group.unique()), fill_value=0)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def lexicon_units(key: tuple[str, str]) -> pd.Series:
+    """Units of text by model or training run."""
+    frame = counts(key).drop_duplicates(["model", "domain"])
+    return frame.groupby(frame["model"].astype(str))["units"].sum()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def variants(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
+    """The most frequent variants of a motif of the lexicon."""
+    table = Run(key[0]).table("variants", ["pattern", "count"], filters=[("motif_id", "=", motif_id)])
+    frame = table.to_pandas()
+    return frame.assign(text=[" ".join(pattern) for pattern in frame["pattern"]])

@@ -29,6 +29,12 @@ PAGES = [
         help="All motifs: search, filter, and each one in its contexts.",
     ),
     st.Page(
+        "app_pages/lexicon.py",
+        title="Lexicon",
+        icon=":material/dictionary:",
+        help="The motifs that describe the traces best, who uses them, and their variants.",
+    ),
+    st.Page(
         "app_pages/traces.py",
         title="Traces",
         icon=":material/article:",

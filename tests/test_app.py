@@ -15,7 +15,7 @@ import dsl_probe
 from dsl_probe import MineConfig, mine_motifs
 
 APP = Path(__file__).resolve().parents[1] / "app"
-PAGES = ("overview", "motifs", "traces", "sharing", "compare")
+PAGES = ("overview", "motifs", "lexicon", "traces", "sharing", "compare")
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(1)) :red[x] $y$ `tick` <img src=x onerror=alert(1)>"
 
 
@@ -108,7 +108,7 @@ def test_address_cannot_leave_the_root(show, partial: dict[str, Path], asked: st
 def test_what_is_missing(show, partial: dict[str, Path], page: str, state: str, command: str):
     at = show(page, "--run", partial[state])
     assert not at.exception
-    if (page, state) in {("motifs", "mined"), ("traces", "mined")}:
+    if (page, state) in {("motifs", "mined"), ("lexicon", "mined"), ("traces", "mined")}:
         assert command not in words(at)
     else:
         assert command in words(at)

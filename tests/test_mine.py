@@ -1,8 +1,10 @@
 """The mine stage against a brute-force miner that knows nothing of suffix arrays."""
 
+import itertools
 import random
 from collections import defaultdict
 
+import numpy as np
 import pytest
 from corpus import rows, write_jsonl
 
@@ -179,3 +181,43 @@ def test_bad_options_are_named(tmp_path):
 
 def test_motif_id_is_stable():
     assert motif_id("words", ["wait", ","]) == "063a6369ccfb385f" != motif_id("words", ["wait,"])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["go " * 20_000],
+        ["go on " * 10_000],
+        ["red blue green " * 500] * 30,
+        [""] * 30,
+        ["so we have 3 and then 4 ."],
+        [" ".join(random.Random(i).choices("abcdefghij", k=100)) for i in range(200)],
+    ],
+    ids=["one token", "two in turn", "three in turn", "empty", "one trace", "random"],
+)
+def test_no_lexicon_where_there_is_no_language(tmp_path, texts):
+    content = [{"response": text, "prompt": "?", "problem_id": str(i)} for i, text in enumerate(texts)]
+    run, result = make(tmp_path, content, min_traces=20, min_problems=10)
+    assert result.lexicon == 0 == result.coverage
+    assert run.table("lexicon").num_rows == run.table("variants").num_rows == run.table("parse").num_rows == 0
+
+
+def test_the_parse_covers_what_it_says_and_overlaps_nowhere(tmp_path):
+    rng = random.Random(0)
+    words = [f"{a}{b}" for a in "bcdfg" for b in "aeiou"]
+    texts = []
+    for _ in range(60):
+        parts = [rng.choice(words) if rng.random() < 0.7 else f"we go {rng.choice(words)} back" for _ in range(40)]
+        texts.append(" ".join(parts))
+    content = [{"response": text, "prompt": "?", "problem_id": str(i)} for i, text in enumerate(texts)]
+    run, result = make(tmp_path, content, min_traces=20, min_problems=10)
+    lexicon = {row["motif_id"]: row for row in run.table("lexicon").to_pylist()}
+    assert [row["pattern"] for row in lexicon.values()] == [["we", "go", "*", "back"]]
+    (entry,) = lexicon.values()
+    true = sum(text.count("we go ") for text in texts)
+    uses = run.table("parse").to_pylist()
+    assert entry["count"] == len(uses) == true
+    assert np.isclose(result.coverage, 4 * true / result.units)
+    assert sum(row["count"] for row in run.table("variants").to_pylist()) == true
+    for one, other in itertools.pairwise(uses):
+        assert one["trace_row"] < other["trace_row"] or one["stop"] <= other["start"]

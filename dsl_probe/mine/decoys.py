@@ -71,10 +71,13 @@ def unit_q(
 
 
 def _q(real: np.ndarray, decoy: np.ndarray) -> np.ndarray:
-    """Least share of decoys among what is as strong as each or weaker: 1 where decoys are as many."""
+    """Of those as strong as each or stronger, or as some weaker one: decoys, and one more, to each real one; at most 1.
+
+    The one more makes it hold for the few strongest, too (Barber and Candès 2015, knockoff+).
+    """
     order = np.argsort(-real, kind="stable")
     above = len(decoy) - np.searchsorted(np.sort(decoy), real[order])
-    share = np.minimum(above / np.arange(1, len(real) + 1), 1.0)
+    share = np.minimum((above + 1) / np.arange(1, len(real) + 1), 1.0)
     q = np.empty(len(real))
     q[order] = np.minimum.accumulate(share[::-1])[::-1]
     return q
