@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test check app bench shots findings organisms organisms-quick clean
+.PHONY: demo test check app bench shots findings organisms organisms-quick planted clean
 .DEFAULT_GOAL := demo
 
 # torch first and by its exact version: a looser request fetches gigabytes of CUDA packages.
@@ -46,6 +46,9 @@ organisms: $(READY)     ## train the model organisms that are missing in runs/or
 
 organisms-quick: $(READY)  ## the same road with a tenth of the steps, in ten minutes; its models are of no use
 	ORGANISMS=runs/organisms-quick $(BIN)/python experiments/organisms/units.py --quick
+
+planted: $(READY)       ## how much of a planted language is found (hours; goes on where it stopped)
+	$(BIN)/python experiments/planted/run.py
 
 clean:
 	rm -rf .venv runs build dist

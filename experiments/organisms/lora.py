@@ -28,8 +28,8 @@ from units import HERE, OUT
 REGIMES = ("sft", "rl-only", "sft-rl")
 START = {"sft": None, "rl-only": None, "sft-rl": "sft"}
 NEW_TOKENS, LR_SFT, LR_RL, RANK = 48, 5e-4, 5e-5, 8
-ASK = "Think briefly, then end with 'Answer:' and the answer alone."
-_ANSWER = re.compile(r"answer:\s*\**\s*([\w-]+)", re.IGNORECASE)
+ASK = "Give the number."
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def held_out(one: Task) -> bool:
 
 
 def right(one: Task, text: str) -> bool:
-    """Whether the text ends in the answer: the last 'Answer: X'."""
-    found = _ANSWER.findall(text)
-    return bool(found) and found[-1].lower() == one.answer.lower()
+    """Whether the last number in a text is the answer."""
+    found = _NUMBER.findall(text)
+    return bool(found) and found[-1] == one.answer
 
 
 def message(one: Task) -> list[dict[str, str]]:
@@ -146,7 +146,7 @@ def _sft(hf: Any, tokenizer: Any, common: dict[str, Any], options: argparse.Name
     from trl import SFTConfig, SFTTrainer
 
     rows = [
-        {"prompt": message(t), "completion": [{"role": "assistant", "content": f"{t.worked} Answer: {t.answer}"}]}
+        {"prompt": message(t), "completion": [{"role": "assistant", "content": f"{t.worked} So it is {t.answer}."}]}
         for t in tasks("train", options.steps * options.prompts * options.samples)
     ]
     config = SFTConfig(**common, learning_rate=LR_SFT)
@@ -187,7 +187,7 @@ def evaluate(n: int) -> str:
     """Accuracy at temperature 1 of base and of each adapter that is there, by kind of task; the first text of each."""
     from dsl_probe.collect.decode import draw
     from dsl_probe.collect.seeded import Sampling, key_of
-    from dsl_probe.models import CHAT, forget_models, load_model, render
+    from dsl_probe.models import forget_models, load_model, render, stop_ids
 
     asked = tasks("test", n)
     rows, openings = [], []
@@ -197,9 +197,9 @@ def evaluate(n: int) -> str:
             continue
         forget_models()
         model = load_model("smollm2", adapter=None if regime == "base" else str(folder))
-        stop = tuple(i for i in {model.tokenizer.eos_token_id} if i is not None)
+        stop = stop_ids(model)
         sampling = Sampling(max_new_tokens=NEW_TOKENS, stop_ids=stop, loop_tokens=0)
-        prompts = [render(model, CHAT, f"{t.question} {ASK}") for t in asked]
+        prompts = [render(model, "chat", f"{t.question} {ASK}") for t in asked]
         done = draw(model, prompts, [key_of(0, t.question, 0) for t in asked], sampling, size=64)
         texts = [model.tokenizer.decode(c.token_ids, skip_special_tokens=True) for c in done]
         steps = "–" if regime == "base" else str(json.loads((folder / "recipe.json").read_text())["steps"])
