@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 
 from dsl_probe.mine import lexicon, repeats
+from dsl_probe.mine.align import WILD, Text, Uses, anchors, match
 from dsl_probe.mine.decoys import strength, unit_q
 from dsl_probe.mine.select import in_excess, log_likelihood
 from dsl_probe.mine.suffixes import build_index
-from dsl_probe.mine.variants import WILD, Text, Uses, anchors, match
 from dsl_probe.plant import SLOT, Operator, plant
 
 

@@ -11,9 +11,9 @@ from dsl_probe.store import Run
 from dsl_probe.types import ECHO, FORMAT, LEXICON, OCCURRENCES, PREFIX, VARIANTS
 
 if TYPE_CHECKING:
+    from dsl_probe.mine.align import Text
     from dsl_probe.mine.corpus import Corpus
     from dsl_probe.mine.lexicon import Entry
-    from dsl_probe.mine.variants import Text
 
 _VARIANTS = 100
 
@@ -37,8 +37,8 @@ def write_lexicon(
     echoes of the prompt, forced prefixes and format tags. Of each motif the 100 most frequent variants are listed.
     """
     from dsl_probe.mine import lexicon
+    from dsl_probe.mine.align import Text, anchors
     from dsl_probe.mine.decoys import unit_q
-    from dsl_probe.mine.variants import Text, anchors
 
     least = {"min_count": config.min_traces, "min_problems": config.min_problems, "longest": config.max_length}
     q = unit_q(index, found, rows, corpus.problem, **least)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from dsl_probe.mine.align import WILD, Text, Uses, anchors
 from dsl_probe.mine.repeats import Repeats
 from dsl_probe.mine.select import MAYBE, SURE, in_excess
 from dsl_probe.mine.suffixes import Index
-from dsl_probe.mine.variants import WILD, Text, Uses, anchors, generalised, grow, monotonous
+from dsl_probe.mine.variants import generalised, grow, monotonous
 
 _NAME = 12.0  # bits that a name is taken to cost before the uses of a motif are known
 _STALE = 0.9

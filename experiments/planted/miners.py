@@ -9,9 +9,9 @@ import numpy as np
 from benchmark import DOCS, PROBLEMS, SUPPORT, Case, Found
 
 from dsl_probe.mine import lexicon, repeats
+from dsl_probe.mine.align import WILD
 from dsl_probe.mine.select import SURE, in_excess
 from dsl_probe.mine.suffixes import build_index
-from dsl_probe.mine.variants import WILD
 from dsl_probe.plant import SLOT
 
 MOST = 5_000  # motifs that a ranking claims
