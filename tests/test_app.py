@@ -56,7 +56,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for r in rows(problems=12)
     ]
     made = {name: root / "runs" / name for name in ("empty", "imported", "mined", "evil")}
-    config = MineConfig(min_traces=5, min_problems=5)
+    config = MineConfig(min_traces=5, min_problems=5, q=1.0)
     for name, path in made.items():
         run = dsl_probe.Run.create(path)
         if name != "empty":
@@ -320,7 +320,7 @@ def test_underlay_of_scores(show, module, tmp_path: Path):
 
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
     text = run.traces(["text"]).text[0]
     run.begin("score.m", {}, {})
     scores = {
