@@ -96,6 +96,12 @@ class Text:
         return float(uses.saved[mine].sum() - self.name(int(mine.sum())) * mine.sum() - cost)
 
 
+def text_of(index: Index, found: Repeats, barrier: np.ndarray, own: np.ndarray) -> Text:
+    """The text of an index, of which nothing is taken yet but what is barred."""
+    bits = np.log2(len(index.symbols) / np.maximum(np.bincount(index.symbols), 1))
+    return Text(index, anchors(index, found), bits, barrier, barrier.copy(), own)
+
+
 def match(text: Text, pattern: np.ndarray, name: float) -> Uses:
     """All uses of a pattern that save more bits than its name costs; of those that overlap the better one is free.
 
@@ -127,10 +133,7 @@ def _candidates(index: Index, anchored: Anchors, pattern: np.ndarray) -> tuple[n
     at = np.minimum(np.searchsorted(anchored.key, keys), len(anchored.key) - 1)
     known = anchored.key[at] == keys
     at, elements = at[known], elements[known]
-    if len(pairs) == 0 and len(at):
-        rarest = np.argmin(anchored.count[at])
-        at, elements = at[rarest : rarest + 1], elements[rarest : rarest + 1]
-    rare = np.argsort(anchored.count[at], kind="stable")[:PAIRS]
+    rare = np.argsort(anchored.count[at], kind="stable")[: PAIRS if len(pairs) else 1]
     at, elements = at[rare], elements[rare]
     parts = [index.sa[anchored.first[i] : anchored.first[i] + anchored.count[i]] for i in at]
     if not parts:

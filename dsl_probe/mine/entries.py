@@ -37,16 +37,14 @@ def write_lexicon(
     echoes of the prompt, forced prefixes and format tags. Of each motif the 100 most frequent variants are listed.
     """
     from dsl_probe.mine import lexicon
-    from dsl_probe.mine.align import Text, anchors
+    from dsl_probe.mine.align import text_of
     from dsl_probe.mine.decoys import unit_q
 
     least = {"min_count": config.min_traces, "min_problems": config.min_problems, "longest": config.max_length}
     q = unit_q(index, found, rows, corpus.problem, **least)
     seeds = np.flatnonzero(q <= config.q)
     barrier = (corpus.flags & (ECHO | PREFIX | FORMAT)) > 0
-    bits = np.log2(max(len(index.symbols), 1) / np.maximum(np.bincount(index.symbols), 1))
-    own = np.ones(index.n_docs, bool)
-    text = Text(index, anchors(index, found), bits, barrier, barrier.copy(), own)
+    text = text_of(index, found, barrier, np.ones(index.n_docs, bool))
     accept = lexicon.supported(text, corpus.problem, config.min_traces, config.min_problems)
     entries = lexicon.build(text, found, rows[seeds], accept, config.min_traces) if len(seeds) else []
     entries = lexicon.parse(text, entries, config.min_traces)

@@ -10,12 +10,12 @@ means something, or that the author wrote it as one.
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 
-from dsl_probe.mine.align import WILD, Text, Uses, anchors
+from dsl_probe.mine.align import WILD, Text, Uses, text_of
 from dsl_probe.mine.repeats import Repeats
 from dsl_probe.mine.select import MAYBE, SURE, in_excess
 from dsl_probe.mine.suffixes import Index
@@ -41,14 +41,14 @@ def build(
     text: Text,
     found: Repeats,
     seeds: Sequence[int] | np.ndarray,
-    accept: Callable[[np.ndarray, Uses], bool],
+    accept: Callable[[Uses], bool],
     min_count: int,
     excess: np.ndarray | None = None,
 ) -> list[Entry]:
     """Entries in the order in which they were found, before the parse.
 
-    seeds: rows of `found`, of two units or more. accept(pattern, uses): whether a motif is one; asked before and after
-    it is generalised. min_count: fewest free uses of a seed in own documents. excess float[len(seeds)]: uses that are
+    seeds: rows of `found`, of two units or more. accept(uses): whether a motif is one; asked before and after it is
+    generalised. min_count: fewest free uses of a seed in own documents. excess float[len(seeds)]: uses that are
     to be explained, where not all are (a reference has some, too); by default all.
     """
     index = text.index
@@ -79,11 +79,11 @@ def build(
         if pattern.tobytes() in tried or np.count_nonzero(pattern != WILD) < 2 or monotonous(pattern):
             continue
         tried.add(pattern.tobytes())
-        if not accept(pattern, uses):
+        if not accept(uses):
             continue
         pattern, uses = generalised(text, pattern, uses)
         saved = text.saved(pattern, uses)
-        if saved > 0 and accept(pattern, uses):
+        if saved > 0 and accept(uses):
             tried.add(pattern.tobytes())
             entries.append(Entry(pattern, uses, saved, i))
             _take(text.taken, uses.start[uses.free], uses.stop[uses.free])
@@ -137,7 +137,7 @@ def parse(text: Text, entries: Sequence[Entry], min_count: int, rounds: int = 20
     back[order] = np.arange(len(order))
     parts = np.split(chosen[back], np.cumsum(sizes)[:-1])
     return [
-        Entry(e.pattern, Uses(e.uses.start, e.uses.stop, e.uses.saved, part, e.uses.have), float(bits), e.seed)
+        replace(e, uses=replace(e.uses, free=part), saved=float(bits))
         for e, part, bits, keep in zip(entries, parts, total, alive, strict=True)
         if keep
     ]
@@ -161,12 +161,10 @@ def _schedule(before, gain):
     return chosen
 
 
-def supported(
-    text: Text, problem: np.ndarray, min_traces: int, min_problems: int
-) -> Callable[[np.ndarray, Uses], bool]:
+def supported(text: Text, problem: np.ndarray, min_traces: int, min_problems: int) -> Callable[[Uses], bool]:
     """Accept what stands in enough own documents and problems. problem int[n_docs]."""
 
-    def accept(pattern: np.ndarray, uses: Uses) -> bool:
+    def accept(uses: Uses) -> bool:
         docs = np.unique(text.index.doc_of[uses.start[text.own_uses(uses)]])
         return len(docs) >= min_traces and len(np.unique(problem[docs])) >= min_problems
 
@@ -189,19 +187,16 @@ def against_reference(
     topic's; the reference should answer the same problems.
     """
     sizes = [np.diff(index.doc_starts)[own == side].sum() for side in (True, False)]
-    counts = np.bincount(index.symbols)
-    bits = np.log2(len(index.symbols) / np.maximum(counts, 1))
-    free = np.zeros(len(index.symbols), bool)
-    text = Text(index, anchors(index, found), bits, free, free.copy(), own)
+    text = text_of(index, found, np.zeros(len(index.symbols), bool), own)
     rows = np.flatnonzero(found.closed & (found.length >= 2))
     here, there = found.counts[rows].T
     maybe = (here >= min_seed) & in_excess(here, there, *sizes, least=MAYBE)
     enough = supported(text, problem, min_traces, min_problems)
 
-    def accept(pattern: np.ndarray, uses: Uses) -> bool:
+    def accept(uses: Uses) -> bool:
         mine = np.count_nonzero(text.own_uses(uses))
         there = np.count_nonzero(uses.free) - mine
-        return bool(in_excess(np.array(mine), np.array(there), *sizes, least=SURE)) and enough(pattern, uses)
+        return bool(in_excess(np.array(mine), np.array(there), *sizes, least=SURE)) and enough(uses)
 
     expected = there[maybe] * sizes[0] / sizes[1]
     entries = build(text, found, rows[maybe], accept, min_seed, here[maybe] - expected)

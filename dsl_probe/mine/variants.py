@@ -125,10 +125,7 @@ def _extend(cursor, step, symbols, low, high, barrier, count, chance):
                 count[symbols[cursor[i]]] = 0
         if top >= 2 and top >= _needed(n, chance[max(best, 0)]):
             # A run of the same few units has no end of its own: "down down down" would grow without limit.
-            known = 0
-            for e in range(m):
-                known += out[e] == best
-            if known >= REPEATED:
+            if np.count_nonzero(out[:m] == best) >= REPEATED:
                 break
             out[m] = best
             m += 1
@@ -163,9 +160,7 @@ def _extend(cursor, step, symbols, low, high, barrier, count, chance):
                 c = cursor[i] + g * step
                 if low[i] <= c < high[i]:
                     count[symbols[c]] = 0
-        known = 0
-        for e in range(m):
-            known += out[e] == best
+        known = np.count_nonzero(out[:m] == best)
         if top < 2 or top < _needed(n, 1 - (1 - chance[best]) ** GAP) or known >= REPEATED:
             break
         out[m], out[m + 1] = WILD, best
