@@ -31,9 +31,8 @@ class Corpus:
 
     symbols: int32[n_units], codes into `forms`, the forms under which the units are mined. flags: uint8[n_units], why a
     unit is not counted. bounds: int64[n_traces + 1]. problem, cell: int32[n_traces]; cells: (model, domain) by code.
-    texts: the vocabulary, by unit id. steps: int32[n_steps], first unit of each step, counted from the start of its
-    trace; step_bounds: int64[n_traces + 1]. joiner: what stands between the units of a motif's text. prompt_unknown:
-    traces without a prompt. files: what was written of the run.
+    texts: the vocabulary, by unit id. joiner: what stands between the units of a motif's text. prompt_unknown: traces
+    without a prompt. files: what was written of the run; the steps are in its units (read_steps).
     """
 
     symbols: np.ndarray
@@ -44,8 +43,6 @@ class Corpus:
     cells: list[tuple[str, str]]
     forms: list[str]
     texts: list[str]
-    steps: np.ndarray
-    step_bounds: np.ndarray
     joiner: str
     prompt_unknown: int
     files: list[str]
@@ -117,7 +114,7 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
     index: dict[str, int] = {}
     kinds: list[str] = []
     ids, flags, lengths, files, unknown = [], [], [], [], 0
-    steps, step_counts, evidence = [], [], []
+    evidence = []
     # Starting processes costs a second or two each, more than one shard does.
     with local_executor(1 if len(jobs) == 1 else workers) as executor:
         done = tqdm(
@@ -143,8 +140,6 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
             ids.append(code[units.ids])
             flags.append(part["flags"])
             lengths.append(np.diff(units.bounds))
-            steps.append(part["steps"])
-            step_counts.append(np.diff(part["step_bounds"]))
             if part["evidence"] is not None:
                 evidence.append((code[used], part["evidence"][used]))
             unknown += part["prompt_unknown"]
@@ -175,8 +170,6 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
         cells=cells,
         forms=list(form_code),
         texts=texts,
-        steps=np.concatenate(steps),
-        step_bounds=np.concatenate([[0], np.cumsum(np.concatenate(step_counts))]).astype(np.int64),
         joiner="" if config.units == "tokens" else " ",
         prompt_unknown=unknown,
         files=files,
