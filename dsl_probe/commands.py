@@ -214,20 +214,28 @@ def _number(value: float | None) -> str:
 
 
 def mine(argv: list[str]) -> int:
-    """Find the motifs of all traces, pooled, and count them by model and domain."""
+    """Find the motifs of all traces, pooled, and count them by model and domain; the language of one group."""
+    from dsl_probe.mine.language import LanguageConfig, learn_language
     from dsl_probe.mine.stage import MineConfig, mine_motifs
     from dsl_probe.store import Run
 
     @dataclass(frozen=True)
     class Options(OfStage):
-        """Find the closed motifs of a run's traces, pooled over models and domains."""
+        """Find the closed motifs of a run's traces, pooled over models and domains.
+
+        With --language.group model=NAME also the language of these traces: its grammar by domain, and with
+        --language.reference model=BASE the words and phrases that the reference lacks. --force then replaces the
+        language; motifs that are there with this setting are kept.
+        """
 
         config: Annotated[MineConfig, _Flat] = field(default_factory=MineConfig)
+        language: LanguageConfig = field(default_factory=LanguageConfig)
         workers: int | None = None
         """Processes (default: one a core)."""
 
     o = parse(Options, "mine", argv, MineConfig())
-    result = mine_motifs(Run(o.run), o.config, workers=o.workers, force=o.force)
+    run, of_group = Run(o.run), bool(o.language.group)
+    result = mine_motifs(run, o.config, workers=o.workers, force=o.force and not of_group)
     lines = [
         f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
         f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",
@@ -235,7 +243,18 @@ def mine(argv: list[str]) -> int:
     ]
     if result.prompt_unknown:
         lines.append(f"{result.prompt_unknown:,} traces have no prompt: whether they echo it is unknown")
-    show(o.json, asdict(result), lines)
+    content = asdict(result)
+    if of_group:
+        found = learn_language(run, o.language, force=o.force)
+        content |= {"language": asdict(found)}
+        lines.append(f"the language of {o.language.group}: {found.traces:,} traces -> {o.run}/languages/{found.id}")
+        if o.language.reference:
+            lines.append(
+                f"{found.words:,} words and {found.phrases:,} phrases that {o.language.reference} lacks "
+                f"({found.exchanged:,} if traces are exchanged at random)"
+            )
+        lines += [f"grammar of {domain}: {text}" for domain, text in found.verdicts.items()]
+    show(o.json, content, lines)
     return 0
 
 

@@ -29,7 +29,11 @@ STAGE_FILES = {
     "collect": ("traces/*.parquet", "curve.parquet", "tree.parquet"),
     "score": ("scores/{id}/*",),
     "capture": ("acts/{id}/*",),
-    "mine": ("units/*.parquet", "vocabulary.parquet", "motifs.parquet", "counts.parquet", "occurrences.parquet"),
+    "mine": (
+        "units/*.parquet",
+        *(f"{n}.parquet" for n in ("vocabulary", "motifs", "counts", "occurrences", "lexicon", "variants", "parse")),
+    ),
+    "language": ("languages/{id}/*",),
     "compare": ("comparisons/{id}/*",),
 }
 _RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort", "torch", "transformers")
@@ -270,6 +274,12 @@ class Run:
             raise UserError(
                 f"{path} cannot be read: {error}. Find out what else is damaged: dsl-probe status {self.path} --verify"
             ) from error
+
+    def json(self, name: str) -> Any:
+        """A JSON file of the run by its name."""
+        if not self.has(name):
+            raise UserError(f"{self.path} has no {name}; see which stages have run: dsl-probe status {self.path}")
+        return _read_json(self.path / name)
 
     def shards(self, kind: str) -> list[str]:
         """Table names of all shards of `traces` or `units`, in order."""

@@ -236,6 +236,24 @@ LEXICON = pa.schema(
         ("variants", pa.int32()),
     ]
 )
+PRIVATE = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("kind", pa.string()),
+        ("text", pa.string()),
+        ("pattern", pa.list_(pa.string())),
+        ("length", pa.int32()),
+        ("count", pa.int64()),
+        ("reference_count", pa.int64()),
+        ("g2", pa.float64()),
+        ("support", pa.int64()),
+        ("problems", pa.int64()),
+        ("domains", pa.list_(pa.string())),
+        ("exact_share", pa.float64()),
+        ("bits_saved", pa.float64()),
+        ("variants", pa.int32()),
+    ]
+)
 VARIANTS = pa.schema(
     [
         ("motif_id", pa.string()),

@@ -176,6 +176,23 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
     )
 
 
+def read_symbols(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """The units of a mined run as they were mined: symbols int32[n], codes into the forms; flags uint8[n]; bounds
+    int64[n_traces + 1]; forms.
+    """
+    forms: dict[str, int] = {}
+    to_form = np.array(
+        [forms.setdefault(form, len(forms)) for form in run.table("vocabulary", ["slot"])["slot"].to_pylist()], np.int32
+    )
+    ids, flags, counts = [], [], [np.zeros(1, np.int64)]
+    for shard in run.each_shard("units", ["ids", "flags"]):
+        lists = shard["ids"].combine_chunks()
+        ids.append(to_form[lists.flatten().to_numpy()])
+        flags.append(shard["flags"].combine_chunks().flatten().to_numpy())
+        counts.append(np.diff(lists.offsets.to_numpy()))
+    return np.concatenate(ids), np.concatenate(flags), np.cumsum(np.concatenate(counts)).astype(np.int64), list(forms)
+
+
 def read_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """First unit of each step of a mined run, int32[n_steps], counted from its trace; and bounds int64[n_traces + 1].
 

@@ -179,15 +179,18 @@ def against_reference(
     min_traces: int,
     min_problems: int,
     min_seed: int,
+    barrier: np.ndarray | None = None,
 ) -> tuple[Text, list[Entry]]:
     """The lexicon of own documents that a reference lacks: motifs in excess of it, grown and parsed.
 
     found: repeats of own and reference documents together, with doc_label 0 for own, 1 for reference, and closed rows
-    from `min_seed` occurrences on. own bool[n_docs]. Not shown: that the excess is the model's doing and not the
-    topic's; the reference should answer the same problems.
+    from `min_seed` occurrences on. own bool[n_docs]. barrier bool[n]: units that no motif may hold, none by default.
+    Not shown: that the excess is the model's doing and not the topic's; the reference should answer the same problems.
     """
-    sizes = [np.diff(index.doc_starts)[own == side].sum() for side in (True, False)]
-    text = text_of(index, found, np.zeros(len(index.symbols), bool), own)
+    barrier = np.zeros(len(index.symbols), bool) if barrier is None else barrier
+    free = np.repeat(own, np.diff(index.doc_starts))[~barrier]
+    sizes = [np.count_nonzero(free), np.count_nonzero(~free)]
+    text = text_of(index, found, barrier, own)
     rows = np.flatnonzero(found.closed & (found.length >= 2))
     here, there = found.counts[rows].T
     maybe = (here >= min_seed) & in_excess(here, there, *sizes, least=MAYBE)
