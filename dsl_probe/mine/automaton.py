@@ -86,20 +86,28 @@ def pruned(automaton: Automaton, least: int = 3, share: float = 0.005) -> Automa
     return _only(*_joined(found.target, found.count))
 
 
-def sample(automaton: Automaton, n: int, seed: int, longest: int = 2_000) -> list[list[int]]:
-    """n sequences drawn from an automaton, each cut at `longest` symbols."""
+def sample(
+    automaton: Automaton, n: int, seed: int, shortest: int = 0, longest: int = 2_000, tries: int = 1_000
+) -> list[list[int]]:
+    """n sequences drawn from an automaton, of `shortest` to `longest` symbols; fewer than n after `tries` for each.
+
+    Merging states forgets how often a loop was gone through; the lengths that were seen bound it.
+    """
     rng = np.random.default_rng([seed, 7])
     ahead = np.cumsum(automaton.count, 1)
-    drawn = []
-    for _ in range(n):
+    drawn: list[list[int]] = []
+    for _ in range(n * tries):
+        if len(drawn) == n:
+            break
         state, symbols = 0, []
-        while len(symbols) < longest and ahead[state, -1] > 0:
+        while len(symbols) <= longest and ahead[state, -1] > 0:
             symbol = int(np.searchsorted(ahead[state], rng.random() * ahead[state, -1], "right"))
             if symbol == automaton.n_symbols:
                 break
             symbols.append(symbol)
             state = int(automaton.target[state, symbol])
-        drawn.append(symbols)
+        if shortest <= len(symbols) <= longest:
+            drawn.append(symbols)
     return drawn
 
 

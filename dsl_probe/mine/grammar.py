@@ -38,6 +38,7 @@ def domain_grammar(
         "problems": len(np.unique(texts.problem)),
         "units": len(texts.symbols),
         "vocabulary": n,
+        "lengths": np.quantile(np.diff(texts.bounds), [0.005, 0.995]).astype(int).tolist(),
     }
     if min(len(np.unique(t.problem)) for t in (train, test)) < LEAST_PROBLEMS:
         return report | {"verdict": f"undecided: fewer than {2 * LEAST_PROBLEMS} problems"}

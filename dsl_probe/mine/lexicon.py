@@ -189,7 +189,7 @@ def against_reference(
     """
     barrier = np.zeros(len(index.symbols), bool) if barrier is None else barrier
     free = np.repeat(own, np.diff(index.doc_starts))[~barrier]
-    sizes = [np.count_nonzero(free), np.count_nonzero(~free)]
+    sizes = [float(np.count_nonzero(side)) for side in (free, ~free)]
     text = text_of(index, found, barrier, own)
     rows = np.flatnonzero(found.closed & (found.length >= 2))
     here, there = found.counts[rows].T
