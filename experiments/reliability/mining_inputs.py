@@ -136,14 +136,16 @@ def main() -> None:
         "",
         "Written by `experiments/reliability/mining_inputs.py`.",
         "",
-        f"- date: {datetime.datetime.now(datetime.UTC).date()}; {os.cpu_count()} cores, Python {platform.python_version()}",
-        f"- each command in a process of its own, with all defaults, cut off after {LIMIT} s; wall seconds; peak MiB of "
-        "that process, Python and its libraries among them",
+        f"- date: {datetime.datetime.now(datetime.UTC).date()}",
+        f"- machine: {os.cpu_count()} cores, Python {platform.python_version()}",
+        f"- each command in a process of its own, with all defaults, cut off after {LIMIT} s; wall seconds; peak MiB "
+        "of that process, Python and its libraries among them",
         "- motifs: closed repeats, single units among them; **lexicon: what is claimed to be a motif of a language**, "
         "which must be none here",
         "- exit code 0: done; 1: finished, with rejected rows; 2: refused, with what was said",
         "",
-        "| input | units | motifs | lexicon | import: exit | mine: exit | import: s | mine: s | import: MiB | mine: MiB | said |",
+        "| input | units | motifs | lexicon | import: exit | mine: exit | import: s | mine: s | import: MiB | mine: MiB "
+        "| said |",
         "|---" * 11 + "|",
         *rows,
         "",
