@@ -144,8 +144,8 @@ def main() -> None:
         "which must be none here",
         "- exit code 0: done; 1: finished, with rejected rows; 2: refused, with what was said",
         "",
-        "| input | units | motifs | lexicon | import: exit | mine: exit | import: s | mine: s | import: MiB | mine: MiB "
-        "| said |",
+        "| input | units | motifs | lexicon | import: exit | mine: exit | import: s | mine: s | import: MiB | mine: "
+        "MiB | said |",
         "|---" * 11 + "|",
         *rows,
         "",
