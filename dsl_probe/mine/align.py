@@ -7,6 +7,7 @@ motif costs (description length, Rissanen 1978). Not shown: that the author of t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -81,6 +82,11 @@ class Text:
     barrier: np.ndarray
     taken: np.ndarray
     own: np.ndarray
+
+    @cached_property
+    def chance(self) -> np.ndarray:
+        """float64[n_symbols]: share of the units that are this one."""
+        return 2.0**-self.bits
 
     def own_uses(self, uses: Uses) -> np.ndarray:
         """bool[k]: free uses in own documents."""

@@ -109,7 +109,7 @@ def _extended(text: Text, uses: Uses) -> tuple[np.ndarray, np.ndarray]:
     mine = mine[:: -(-len(mine) // _LOOK) or 1]
     start, stop = uses.start[mine], uses.stop[mine]
     low, high = (index.doc_starts[index.doc_of[start] + k] for k in (0, 1))
-    args = (index.symbols, low, high, text.barrier, np.zeros(len(text.bits), np.int32), 2.0**-text.bits)
+    args = (index.symbols, low, high, text.barrier, np.zeros(len(text.bits), np.int32), text.chance)
     return _extend(start - np.int32(1), -1, *args)[::-1], _extend(stop, 1, *args)
 
 
