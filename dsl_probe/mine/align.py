@@ -7,6 +7,7 @@ motif costs (description length, Rissanen 1978). Not shown: that the author of t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -19,6 +20,7 @@ GAP = 3  # a wildcard stands for one to so many units
 DRIFT = 2  # units by which a use may be longer or shorter than the pattern
 PAIRS = 4  # neighbouring units from which uses are found: a use with fewer edits than that has one intact
 EDIT = 6.0  # bits that an edit costs beside its unit: where it is and of which kind
+_ROUNDING = 1e-6  # bounds are summed in another order than what they bound
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Text:
     barrier: np.ndarray
     taken: np.ndarray
     own: np.ndarray
+
+    @cached_property
+    def chance(self) -> np.ndarray:
+        """float64[n_symbols]: share of the units that are this one."""
+        return 2.0**-self.bits
 
     def own_uses(self, uses: Uses) -> np.ndarray:
         """bool[k]: free uses in own documents."""
@@ -165,21 +172,32 @@ def _align(symbols, doc_starts, doc_of, pattern, cost, where, element, barrier, 
     score = np.empty((m + 1, width + 1))
     back = np.empty((m + 1, width + 1), np.int8)
     start, stop = np.empty(k, np.int32), np.empty(k, np.int32)
-    gain = np.empty(k)
+    gain = np.full(k, -1.0)
     have = np.zeros((k, m), np.bool_)
+    ahead = np.zeros(m + 1)
+    for j in range(m):
+        ahead[j + 1] = ahead[j] + cost[j]
     for i in range(k):
         p, j = where[i], element[i]
+        start[i] = stop[i] = p
+        if barrier[p]:
+            continue
         low, high = doc_starts[doc_of[p]], doc_starts[doc_of[p] + 1]
-        total = cost[j]
-        reach = total + _reach(symbols, p + 1, high, 1, pattern, cost, j + 1, m - j - 1)
-        if barrier[p] or reach + _reach(symbols, p - 1, low, -1, pattern, cost, j - 1, j) <= name:
-            start[i], stop[i], gain[i] = p, p, -1.0
+        before, after = ahead[j], ahead[m] - ahead[j + 1]
+        least = name - cost[j] - _ROUNDING
+        after = _reach(symbols, p + 1, high, 1, pattern, cost, j + 1, m - j - 1, edit, after, least - before)
+        if after <= least - before:
+            continue
+        before = _reach(symbols, p - 1, low, -1, pattern, cost, j - 1, j, edit, before, least - after)
+        if before <= least - after:
             continue
         have[i, j] = True
         g, units = _one_way(
             symbols, p + 1, high, 1, pattern, cost, j + 1, m - j - 1, barrier, edit, score, back, have[i]
         )
-        total += g
+        if g <= least - before:
+            continue
+        total = cost[j] + g
         stop[i] = p + 1 + units
         g, units = _one_way(symbols, p - 1, low, -1, pattern, cost, j - 1, j, barrier, edit, score, back, have[i])
         total += g
@@ -189,9 +207,12 @@ def _align(symbols, doc_starts, doc_of, pattern, cost, where, element, barrier, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _reach(symbols, at, end, step, pattern, cost, first, m):
-    """No alignment in this direction saves more: the elements whose unit stands about where it should."""
-    total, low, high = 0.0, 0, DRIFT
+def _reach(symbols, at, end, step, pattern, cost, first, m, edit, most, least):
+    """No alignment in this direction saves more; looked at no further once it is `least` or less.
+
+    most: bits if every element is there. One whose unit does not stand about where it should costs an edit.
+    """
+    low, high = 0, DRIFT
     for j in range(1, m + 1):
         s = pattern[first + (j - 1) * step]
         if s == WILD:
@@ -199,14 +220,19 @@ def _reach(symbols, at, end, step, pattern, cost, first, m):
             continue
         high += 1
         low = max(j - DRIFT, 1)
+        absent = True
         for t in range(low, high + 1):
             c = at + (t - 1) * step
             if (step > 0 and c >= end) or (step < 0 and c < end):
                 break
             if symbols[c] == s:
-                total += cost[first + (j - 1) * step]
+                absent = False
                 break
-    return total
+        if absent:
+            most -= cost[first + (j - 1) * step] + edit
+            if most <= least:
+                break
+    return most
 
 
 @numba.njit(cache=True, nogil=True)

@@ -51,7 +51,7 @@ def unit_q(
     lengths = np.diff(index.doc_starts)
     rng = np.random.default_rng(_SEED)
     doc = np.repeat(np.arange(index.n_docs), lengths)
-    shuffled = index.symbols[np.lexsort((rng.random(len(index.symbols)), doc))]
+    shuffled = index.symbols[np.argsort(doc + rng.random(len(index.symbols)))]
     decoys = {"shuffled": shuffled}
     if (lengths >= 2).any():
         decoys["order 1"] = resample(index.symbols, index.doc_starts, lengths, _SEED, order=1)[0]

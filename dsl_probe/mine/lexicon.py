@@ -60,6 +60,7 @@ def build(
     queue = [(-float(g), i) for i, g in enumerate(worth * share * found.count[seeds])]
     heapq.heapify(queue)
     tried: set[bytes] = set()
+    met: set[bytes] = set()
     entries: list[Entry] = []
     while queue:
         value, i = heapq.heappop(queue)
@@ -75,7 +76,7 @@ def build(
         seed = index.symbols[at[0] : at[0] + width]
         if monotonous(seed):
             continue
-        pattern, uses = grow(text, seed, np.sort(at))
+        pattern, uses = grow(text, seed, np.sort(at), met)
         if pattern.tobytes() in tried or np.count_nonzero(pattern != WILD) < 2 or monotonous(pattern):
             continue
         tried.add(pattern.tobytes())

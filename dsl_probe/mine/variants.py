@@ -20,8 +20,12 @@ _ROUNDS = 4
 _MORE = 1.05  # a wildcard must save so many times the bits
 
 
-def grow(text: Text, seed: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, Uses]:
-    """Consensus of a seed and its uses. seed: unit ids; at: positions of its free occurrences in own documents."""
+def grow(text: Text, seed: np.ndarray, at: np.ndarray, met: set[bytes]) -> tuple[np.ndarray, Uses]:
+    """Consensus of a seed and its uses. seed: unit ids; at: positions of its free occurrences in own documents.
+
+    met: what other seeds grew through, added to. A seed that comes to one of these, or to a monotonous sequence, ends
+    there, and its pattern is empty: the one leads where the other seed led, the other nearly always to no motif.
+    """
     pattern, width = np.asarray(seed, np.int32), len(seed)
     start = at.astype(np.int32)
     true = np.ones(len(at), bool)
@@ -33,6 +37,8 @@ def grow(text: Text, seed: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, Uses
         if longer.tobytes() in seen:
             break
         pattern = longer
+        if pattern.tobytes() in met or monotonous(pattern):
+            return pattern[:0], uses
         seen.add(pattern.tobytes())
         uses = match(text, pattern, name)
         trimmed = _trimmed(pattern, uses.share)
@@ -40,10 +46,13 @@ def grow(text: Text, seed: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, Uses
             return trimmed, uses
         if not np.array_equal(trimmed, pattern):
             pattern = trimmed
+            if pattern.tobytes() in met or monotonous(pattern):
+                return pattern[:0], uses
             seen.add(pattern.tobytes())
             uses = match(text, pattern, name)
         if not uses.free.any():
             break
+    met |= seen
     return pattern, uses
 
 
@@ -100,7 +109,7 @@ def _extended(text: Text, uses: Uses) -> tuple[np.ndarray, np.ndarray]:
     mine = mine[:: -(-len(mine) // _LOOK) or 1]
     start, stop = uses.start[mine], uses.stop[mine]
     low, high = (index.doc_starts[index.doc_of[start] + k] for k in (0, 1))
-    args = (index.symbols, low, high, text.barrier, np.zeros(len(text.bits), np.int32), 2.0**-text.bits)
+    args = (index.symbols, low, high, text.barrier, np.zeros(len(text.bits), np.int32), text.chance)
     return _extend(start - np.int32(1), -1, *args)[::-1], _extend(stop, 1, *args)
 
 

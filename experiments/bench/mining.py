@@ -1,6 +1,6 @@
 """All contiguous motifs of length 2..12 with count >= 20, with count and document support per label: what does it cost?
 
-    python experiments/bench/mining.py            1 M and 10 M tokens, written to experiments/bench/RESULTS.md
+    python experiments/bench/mining.py            1 M, 10 M and 50 M tokens, written to experiments/bench/RESULTS.md
 
 Each peer runs in a process of its own on one core, several rounds in turn. All must find the same motifs.
 """
@@ -209,6 +209,9 @@ PEERS = {
     "duckdb": (duckdb, "duckdb, every length by itself"),
     "counter": (counter, "collections.Counter"),
 }
+# Most tokens for a peer that takes minutes or gigabytes beyond; and of a size that runs more than once.
+LARGEST = {"counter": 1_000_000, "polars": 10_000_000}
+ONCE_ABOVE = 10_000_000
 
 
 def cpu_seconds():
@@ -262,6 +265,8 @@ def processor():
 
 
 def spread(values, digits):
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
@@ -277,8 +282,8 @@ def report(results, note, rounds):
         + ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "pydivsufsort", "polars", "duckdb")),
         f"- corpus: {note}; repeated with re-drawn numbers beyond that",
         f"- job: motifs of {LO} to {HI} units, count >= {COUNT}, count and document support for {LABELS} labels",
-        f"- cpu s (user and system), peak MiB: median (least to most) of {rounds} rounds in turn"
-        + "; the Counter ran once" * any("counter" in peers for peers in results.values()),
+        f"- cpu s (user and system), peak MiB: median (least to most) of {rounds} rounds in turn; one round beyond "
+        f"{ONCE_ABOVE:,} tokens" + "; the Counter ran once" * any("counter" in peers for peers in results.values()),
         "",
     ]
     for n_tokens, peers in results.items():
@@ -296,10 +301,10 @@ def report(results, note, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, action="append", help="a size (may be repeated); default 1 M and 10 M")
+    parser.add_argument("--tokens", type=int, action="append", help="a size (may be repeated); default 1, 10, 50 M")
     parser.add_argument("--traces", type=Path, default=ROOT / "data" / "traces")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of sizes up to 10 M; beyond it is one")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="which; engine always runs")
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
@@ -307,15 +312,15 @@ def main():
     if args.peer:
         measure(args.peer, args.folder, args.tokens[0])
         return
-    sizes, core, results = sorted(args.tokens or [1_000_000, 10_000_000]), max(os.sched_getaffinity(0)), {}
+    sizes, core, results = sorted(args.tokens or [1_000_000, 10_000_000, 50_000_000]), max(os.sched_getaffinity(0)), {}
     with tempfile.TemporaryDirectory() as folder:
         *parts, note = corpus(args.traces, sizes[-1])
         for part, values in zip(("symbols", "doc_starts", "label"), parts, strict=True):
             np.save(Path(folder) / f"{part}.npy", values)
         for n_tokens in sizes:
             asked = [name for name in PEERS if name in ("engine", *args.peers)]
-            results[n_tokens] = peers = {name: [] for name in asked if name != "counter" or n_tokens <= 1_000_000}
-            for turn in range(args.rounds):
+            results[n_tokens] = peers = {name: [] for name in asked if n_tokens <= LARGEST.get(name, n_tokens)}
+            for turn in range(args.rounds if n_tokens <= ONCE_ABOVE else 1):
                 for name, runs in peers.items():
                     if name == "counter" and turn:
                         continue
