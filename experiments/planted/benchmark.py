@@ -39,6 +39,13 @@ class Documents:
         bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
         return Documents(np.concatenate(parts), bounds, self.domain[rows], self.problem[rows])
 
+    def beginnings(self, units: int) -> "Documents":
+        """The first `units` of every document."""
+        lengths = np.diff(self.bounds)
+        keep = np.arange(len(self.symbols)) - np.repeat(self.bounds[:-1], lengths) < units
+        bounds = np.concatenate([[0], np.cumsum(np.minimum(lengths, units))])
+        return Documents(self.symbols[keep], bounds, self.domain, self.problem)
+
 
 @dataclass(frozen=True)
 class Case:
