@@ -45,6 +45,8 @@ def test_some_documents_in_the_order_asked_for():
     some = docs.some(np.array([3, 1, 0]))
     assert some.symbols.tolist() == [4, 5, 6, 1, 2] and some.bounds.tolist() == [0, 3, 3, 5]
     assert some.problem.tolist() == [3, 1, 0]
+    short = docs.beginnings(2)
+    assert short.symbols.tolist() == [1, 2, 3, 4, 5] and short.bounds.tolist() == [0, 2, 2, 3, 5]
 
 
 def test_phrases_double_in_each_pass_and_are_joined_above_the_threshold_alone():
