@@ -49,6 +49,8 @@ organisms-quick: $(READY)  ## the same road with a tenth of the steps, in ten mi
 
 planted: $(READY)       ## how much of a planted language is found (hours; goes on where it stopped)
 	$(BIN)/python experiments/planted/run.py
+	$(BIN)/python experiments/planted/real.py
+	$(BIN)/python experiments/planted/claimed_q.py
 
 clean:
 	rm -rf .venv runs build dist

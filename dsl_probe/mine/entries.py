@@ -37,17 +37,14 @@ def write_lexicon(
     echoes of the prompt, forced prefixes and format tags. Of each motif the 100 most frequent variants are listed.
     """
     from dsl_probe.mine import lexicon
-    from dsl_probe.mine.align import text_of
     from dsl_probe.mine.decoys import unit_q
 
     least = {"min_count": config.min_traces, "min_problems": config.min_problems, "longest": config.max_length}
     q = unit_q(index, found, rows, corpus.problem, **least)
     seeds = np.flatnonzero(q <= config.q)
     barrier = (corpus.flags & (ECHO | PREFIX | FORMAT)) > 0
-    text = text_of(index, found, barrier, np.ones(index.n_docs, bool))
-    accept = lexicon.supported(text, corpus.problem, config.min_traces, config.min_problems)
-    entries = lexicon.build(text, found, rows[seeds], accept, config.min_traces) if len(seeds) else []
-    entries = lexicon.parse(text, entries, config.min_traces)
+    supported = (corpus.problem, config.min_traces, config.min_problems)
+    text, entries = lexicon.without_reference(index, found, rows[seeds], barrier, *supported)
     _write(run, config, corpus, text, entries, q[seeds], outputs)
     covered = sum(int((e.uses.stop - e.uses.start)[e.uses.free].sum()) for e in entries)
     return len(entries), covered / max(int(np.count_nonzero(~barrier)), 1)

@@ -205,3 +205,22 @@ def against_reference(
     expected = there[maybe] * sizes[0] / sizes[1]
     entries = build(text, found, rows[maybe], accept, min_seed, here[maybe] - expected)
     return text, parse(text, entries, min_traces)
+
+
+def without_reference(
+    index: Index,
+    found: Repeats,
+    seeds: np.ndarray,
+    barrier: np.ndarray,
+    problem: np.ndarray,
+    min_traces: int,
+    min_problems: int,
+) -> tuple[Text, list[Entry]]:
+    """The lexicon of all documents, grown from the repeats `seeds` and parsed; barrier bool[n]: units left out of it.
+
+    Not shown: that a motif is a unit of a language. Seeds with a q (decoys.py) are beyond what pairs explain.
+    """
+    text = text_of(index, found, barrier, np.ones(index.n_docs, bool))
+    accept = supported(text, problem, min_traces, min_problems)
+    entries = build(text, found, seeds, accept, min_traces) if len(seeds) else []
+    return text, parse(text, entries, min_traces)

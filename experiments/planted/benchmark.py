@@ -10,16 +10,41 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsl_probe.collect.shipped import shipped_folder
 from dsl_probe.mine import segment as seg
+from dsl_probe.mine.corpus import problem_codes
 from dsl_probe.mine.slots import slot_forms
-from dsl_probe.plant import SLOT, Planted, plant, random_operators, resample
+from dsl_probe.plant import SLOT, Operator, Planted, plant, random_operators, resample
 
 DOCS, LENGTH, DOMAINS, OPERATORS, SAMPLES = 10_000, 300, 8, 300, 2
 SUPPORT, PROBLEMS = 20, 10
 SOFT = 0.6
+
+
+@dataclass(frozen=True)
+class Documents:
+    """symbols int32[n]; bounds int64[n_docs + 1]; domain, problem int[n_docs]: codes from 0."""
+
+    symbols: np.ndarray
+    bounds: np.ndarray
+    domain: np.ndarray
+    problem: np.ndarray
+
+    def some(self, rows: np.ndarray) -> "Documents":
+        """The documents `rows`, in that order."""
+        parts = [self.symbols[self.bounds[d] : self.bounds[d + 1]] for d in rows]
+        bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        return Documents(np.concatenate(parts), bounds, self.domain[rows], self.problem[rows])
+
+    def beginnings(self, units: int) -> "Documents":
+        """The first `units` of every document."""
+        lengths = np.diff(self.bounds)
+        keep = np.arange(len(self.symbols)) - np.repeat(self.bounds[:-1], lengths) < units
+        bounds = np.concatenate([[0], np.cumsum(np.minimum(lengths, units))])
+        return Documents(self.symbols[keep], bounds, self.domain, self.problem)
 
 
 @dataclass(frozen=True)
@@ -46,36 +71,54 @@ class Found:
 
 
 @lru_cache(1)
-def real() -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The shipped traces as units: symbols, bounds, forms."""
-    texts = []
-    for path in sorted(shipped_folder("traces").glob("*.parquet")):
-        texts += [text or "" for text in pq.read_table(path, columns=["response"])["response"].to_pylist()]
-    units = seg.segment(texts)
+def real() -> tuple[Documents, list[str]]:
+    """The shipped traces as units, and the forms of these; a trace without a problem_id is a problem of its own."""
+    files = sorted(shipped_folder("traces").glob("*.parquet"))
+    columns = pa.schema([(name, pa.string()) for name in ("response", "domain", "problem_id")])
+    traces = pa.concat_tables(pq.read_table(file, columns=columns.names).cast(columns) for file in files)
+    units = seg.segment([text or "" for text in traces["response"].to_pylist()])
     forms = slot_forms(units.texts, units.kinds, ("NUM", "DATA"))
     code = {form: i for i, form in enumerate(dict.fromkeys(forms))}
-    return np.array([code[form] for form in forms], np.int32)[units.ids], units.bounds, list(code)
+    symbols = np.array([code[form] for form in forms], np.int32)[units.ids]
+    domain = np.unique(traces["domain"].to_pylist(), return_inverse=True)[1]
+    return Documents(symbols, units.bounds, domain, problem_codes(traces)), list(code)
+
+
+def resampled(docs: int, seed: int, order: int = 2) -> Documents:
+    """Documents of `LENGTH` units drawn from the shipped traces, two to a problem, of `DOMAINS` domains in turn."""
+    shipped, _ = real()
+    symbols, bounds = resample(shipped.symbols, shipped.bounds, [LENGTH] * docs, seed, order)
+    number = np.arange(docs)
+    return Documents(symbols, bounds, number % DOMAINS, number // SAMPLES)
+
+
+def language(n: int, seed: int, uses: tuple[int, int] = (25, 2000)) -> list[Operator]:
+    """n operators of words that the shipped traces use 20 times or more."""
+    shipped, forms = real()
+    counts = np.bincount(shipped.symbols, minlength=len(forms))
+    drawn = np.array([c if c >= 20 and f.isalpha() else 0 for c, f in zip(counts, forms, strict=True)])
+    return random_operators(n, drawn, DOMAINS, seed, uses=uses)
 
 
 def case(seed: int, noise: float, docs: int = DOCS) -> Case:
     """The benchmark of a seed; the same operators and background at every noise."""
-    symbols, bounds, forms = real()
-    lengths = [LENGTH] * docs
-    text, text_bounds = resample(symbols, bounds, lengths, 2 * seed + 1)
-    reference, reference_bounds = resample(symbols, bounds, lengths, 2 * seed + 2)
-    counts = np.bincount(symbols, minlength=len(forms))
-    drawn = np.array([c if c >= 20 and f.isalpha() else 0 for c, f in zip(counts, forms, strict=True)])
-    operators = random_operators(OPERATORS, drawn, DOMAINS, seed)
-    domain = np.arange(docs) % DOMAINS
-    planted = plant(text, text_bounds, domain, operators, filler=reference[:100_000], noise=noise, seed=seed)
+    own, reference = resampled(docs, 2 * seed + 1), resampled(docs, 2 * seed + 2)
+    return with_reference(own, reference, language(OPERATORS, seed), reference.symbols[:100_000], noise, seed)
+
+
+def with_reference(
+    own: Documents, reference: Documents, operators: list[Operator], filler: np.ndarray, noise: float, seed: int
+) -> Case:
+    """A case: the operators in own documents, beside a reference without them."""
+    planted = plant(own.symbols, own.bounds, own.domain, operators, filler=filler, noise=noise, seed=seed)
     return Case(
         planted,
-        np.concatenate([planted.symbols, reference]),
-        np.concatenate([planted.bounds, planted.bounds[-1] + reference_bounds[1:]]),
-        np.repeat([0, 1], docs),
-        np.tile(domain, 2),
-        np.tile(np.arange(docs) // SAMPLES, 2),
-        forms,
+        np.concatenate([planted.symbols, reference.symbols]),
+        np.concatenate([planted.bounds, planted.bounds[-1] + reference.bounds[1:]]),
+        np.repeat([0, 1], [len(own.domain), len(reference.domain)]),
+        np.concatenate([own.domain, reference.domain]),
+        np.concatenate([own.problem, reference.problem]),
+        real()[1],
     )
 
 
@@ -92,7 +135,7 @@ def score(planted: Planted, found: list[Found], domain: np.ndarray) -> dict[str,
     support = np.array([len(np.unique(spans[spans[:, 0] == i, 1])) for i in range(len(planted.operators))])
     wanted = {o.pattern: i for i, o in enumerate(planted.operators) if support[i] >= SUPPORT}
     every = {o.pattern: i for i, o in enumerate(planted.operators)}
-    matches = [_overlap(spans, motif) for motif in found]
+    matches = [overlap(spans, motif) for motif in found]
     exact = {motif.pattern for motif in found}
     soft = {owner for owner, iou, _ in matches if iou >= SOFT}
     result = _f1(
@@ -122,7 +165,7 @@ def _f1(name: str, right: int, claimed: int, hit: int, wanted: int) -> dict[str,
     return {f"{name} P": precision, f"{name} R": recall, f"{name} F1": f1}
 
 
-def _overlap(spans: np.ndarray, motif: Found) -> tuple[int, float, float]:
+def overlap(spans: np.ndarray, motif: Found) -> tuple[int, float, float]:
     """The operator that most of a motif's uses touch; mean overlap with its spans, 0 where none; mean error of ends."""
     if len(motif.spans) == 0:
         return -1, 0.0, 0.0

@@ -4,9 +4,11 @@ Each takes a Case and returns the motifs that it claims, of two units or more, w
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
-from benchmark import DOCS, PROBLEMS, SUPPORT, Case, Found
+from benchmark import PROBLEMS, SUPPORT, Case, Found
 
 from dsl_probe.mine import lexicon, repeats
 from dsl_probe.mine.align import WILD
@@ -64,7 +66,8 @@ def exact(case: Case) -> list[Found]:
 
 
 def _own(case: Case) -> list[list[int]]:
-    return [case.symbols[a:b].tolist() for a, b in zip(case.bounds[:DOCS], case.bounds[1 : DOCS + 1], strict=False)]
+    planted = case.planted
+    return [planted.symbols[a:b].tolist() for a, b in pairwise(planted.bounds.tolist())]
 
 
 def _located(case: Case, patterns: list[tuple[int, ...]]) -> list[Found]:
@@ -98,14 +101,51 @@ def bpe(case: Case, merges: int = 10_000) -> list[Found]:
     """Byte-pair encoding over units (Gage 1994): the merges that the text is then written with, 20 times or more."""
     from tokenizers import Tokenizer, models, trainers
 
-    # Every unit is a character of a private plane, every document a word.
-    texts = ["".join(chr(0x10000 + s) for s in doc) for doc in _own(case)]
+    texts = _as_characters(case)
     tokenizer = Tokenizer(models.BPE())
     trainer = trainers.BpeTrainer(vocab_size=merges + len(case.forms), min_frequency=SUPPORT, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(tokenizer.encode(text).tokens)
+    return _written_with(case, (tokenizer.encode(text).tokens for text in texts))
+
+
+def phrases(case: Case, passes: int = 3, threshold: float = 10.0) -> list[Found]:
+    """Phrases of up to eight units: the score of Mikolov et al. (2013), as gensim's Phrases has it.
+
+    In each pass neighbours a b are joined from the left where (count of a b - 20) * V / (count of a * count of b) is
+    above the threshold; V: different units and pairs, as in gensim, whose default the threshold is.
+    """
+    texts = [list(text) for text in _as_characters(case)]
+    for _ in range(passes):
+        one = Counter(unit for text in texts for unit in text)
+        two = Counter(pair for text in texts for pair in pairwise(text))
+        least = threshold / (len(one) + len(two))
+        joined = {(a, b) for (a, b), many in two.items() if many - SUPPORT > least * one[a] * one[b]}
+        texts = [_joined(text, joined) for text in texts]
+    return _written_with(case, texts)
+
+
+def _joined(text: list[str], pairs: set[tuple[str, str]]) -> list[str]:
+    """The text with its neighbours joined that are among the pairs, from the left; none joined twice.
+
+    >>> _joined(list("abcd"), {("a", "b"), ("b", "c"), ("c", "d")})
+    ['ab', 'cd']
+    """
+    result, at = [], 0
+    while at < len(text):
+        width = 2 if tuple(text[at : at + 2]) in pairs else 1
+        result.append("".join(text[at : at + width]))
+        at += width
+    return result
+
+
+def _as_characters(case: Case) -> list[str]:
+    """Every unit a character of a private plane, every own document a string."""
+    return ["".join(chr(0x10000 + s) for s in doc) for doc in _own(case)]
+
+
+def _written_with(case: Case, texts: Iterable[list[str]]) -> list[Found]:
+    """What texts in characters are written with: two units or more, 20 times or more."""
+    counts = Counter(token for text in texts for token in text)
     claimed = [token for token, many in counts.items() if len(token) >= 2 and many >= SUPPORT]
     return _located(case, [tuple(ord(c) - 0x10000 for c in token) for token in claimed])
 
@@ -130,5 +170,6 @@ MINERS = {
     "without variants": exact,
     "PMI, top 5,000": pmi,
     "BPE, 10,000 merges": bpe,
+    "Phrases, 3 passes": phrases,
     "openers": pivots,
 }
