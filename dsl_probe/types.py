@@ -304,3 +304,17 @@ SHARING = pa.schema(
         ("n_b", pa.int64()),
     ]
 )
+LEGIBILITY = pa.schema(
+    [
+        ("model", pa.string()),
+        ("domain", pa.string()),
+        ("regime", pa.string()),
+        ("measure", pa.string()),
+        ("reference", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("problems", pa.int64()),
+        ("traces", pa.int64()),
+    ]
+)
