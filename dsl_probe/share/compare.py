@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from dsl_probe.groups import group_columns, select_rows
+from dsl_probe.share.accuracy import sample_accuracy
 from dsl_probe.share.contrast import ALPHA, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
 from dsl_probe.share.domains import Interval, domain_sharing
@@ -253,30 +254,10 @@ def compare_rows(
             discoveries_raw=int((found[0] & found[1]).sum()),
             domains=designs,
             prompts_differ=sample.prompts_differ,
-            **_accuracy(corpus, sample),
+            **sample_accuracy(corpus, sample),
         ),
         sample,
     )
-
-
-def _accuracy(corpus: Corpus, sample: Sample) -> dict[str, Any]:
-    """Accuracy of both groups, mean over problems, and their difference with its 95 % interval by problem."""
-    correct = np.array(corpus.traces["correct"].take(pa.array(sample.rows)).to_pylist(), float)
-    known = ~np.isnan(correct)
-    total, n = np.zeros((2, len(sample.item_domain))), np.zeros((2, len(sample.item_domain)))
-    np.add.at(total, (sample.group[known], sample.item[known]), correct[known])
-    np.add.at(n, (sample.group[known], sample.item[known]), 1)
-    mean = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
-    if sample.paired:
-        mean = mean[:, ~np.isnan(mean).any(0)]
-        parts = [mean[0] - mean[1]]
-    else:
-        parts = [m[~np.isnan(m)] for m in mean]
-    if min(len(p) for p in parts) < 2:
-        return {}
-    a, b = (float(np.nanmean(m)) for m in mean)
-    half = 1.959964 * float(np.sqrt(sum(p.var(ddof=1) / len(p) for p in parts)))
-    return {"accuracy_a": a, "accuracy_b": b, "accuracy_difference": (a - b, a - b - half, a - b + half)}
 
 
 def _enough(sample: Sample, least: int) -> bool:
