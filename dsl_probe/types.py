@@ -279,6 +279,8 @@ COMPARISON = pa.schema(
         ("z", pa.float64()),
         ("p", pa.float64()),
         ("p_adj", pa.float64()),
+        ("p_exact", pa.float64()),
+        ("q", pa.float64()),
         ("p_presence", pa.float64()),
         ("p_adj_presence", pa.float64()),
         ("novelty", pa.string()),

@@ -139,8 +139,9 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
     a domain. The headline is `equal units`: within a problem every trace is cut so that both groups have the same
     number of counted units (unpaired: cut to the domain's median length); `raw` stands beside it. p is the permutation
     p of the studentised difference in rate, p_adj its step-down max-T over all motifs of the same domain and matching,
-    p_presence and p_adj_presence the same for how often a trace holds the motif at all. rate_a and rate_b are means
-    over problems, per unit.
+    p_presence and p_adj_presence the same for how often a trace holds the motif at all. p_exact: p of the same test
+    over all sign patterns, exact or by saddle point (`signflip`), and q its false discovery rate by Benjamini and
+    Yekutieli; both paired only. rate_a and rate_b are means over problems, per unit.
 
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
