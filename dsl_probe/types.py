@@ -297,6 +297,8 @@ COMPARISON = pa.schema(
         ("z", pa.float64()),
         ("p", pa.float64()),
         ("p_adj", pa.float64()),
+        ("p_exact", pa.float64()),
+        ("q", pa.float64()),
         ("p_presence", pa.float64()),
         ("p_adj_presence", pa.float64()),
         ("novelty", pa.string()),
@@ -320,5 +322,19 @@ SHARING = pa.schema(
         ("problem_coverage_b", pa.float64()),
         ("n_a", pa.int64()),
         ("n_b", pa.int64()),
+    ]
+)
+LEGIBILITY = pa.schema(
+    [
+        ("model", pa.string()),
+        ("domain", pa.string()),
+        ("regime", pa.string()),
+        ("measure", pa.string()),
+        ("reference", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("problems", pa.int64()),
+        ("traces", pa.int64()),
     ]
 )

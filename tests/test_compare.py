@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 from corpus import TOPIC, WORDS, rows, write_jsonl
+from scipy import stats
 
 import dsl_probe
 from dsl_probe.share.compare import CompareConfig, compare, compare_rows, comparison_id
@@ -33,6 +34,18 @@ def test_the_planted_word_is_found_and_nothing_else(tiny_run):
     assert c.result.motifs_tested == len(headline)
     assert c.result.design == "paired" and c.result.problems == 60 and c.result.traces_a == 120
     assert "zorp" in c.summary() and "emergent is undecided" in c.summary()
+
+
+def test_exact_p_and_q_stand_beside_the_permutations(tiny_run):
+    t = dsl_probe.Comparison(Run(tiny_run), "b-vs-a").table
+    for _, family in t.groupby(["domain", "matched"]):
+        # 199 permutations, of which the least p is 1/200.
+        error = np.sqrt(family.p_exact * (1 - family.p_exact) / 199)
+        assert (np.abs(family.p - family.p_exact) < 5 * error + 0.02).all()
+        want = stats.false_discovery_control(family.p_exact, method="by")
+        np.testing.assert_allclose(family.q, want)
+    word = t[(t.domain == "all") & (t.matched == "equal units") & (t.text == "zorp")].iloc[0]
+    assert word.p_exact < 1e-6 and word.q < 0.001 and word.p == 1 / 200
 
 
 def test_counts_are_those_of_the_text(tiny_run):
@@ -90,6 +103,7 @@ def test_unshared_problems_make_it_unpaired_and_say_so(tmp_path):
     content = [r | {"problem_id": r["model"] + r["problem_id"]} for r in rows()]
     done = compare(make(tmp_path, content), a="model=model-b", b="model=model-a", permutations=199)
     assert done.result.design == "unpaired" and "different problems" in done.summary()
+    assert done.table.q.isna().all() and done.table.p_exact.isna().all()
     found = done.discoveries()
     assert len(found) and all("zorp" in t.split() for t in found.text)
 

@@ -86,6 +86,17 @@ def majority_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int
     return total / len(subsets)
 
 
+def value_at_k(measure: str, problem: Sampled, k: int) -> float:
+    """`pass_at_k` or `majority_at_k` (measure `pass`, `majority`) of the completions of one problem.
+
+    >>> value_at_k("pass", Sampled(["4", "5"], [True, False], [9, 9]), 1)
+    0.5
+    """
+    if measure == "pass":
+        return pass_at_k(len(problem.correct), sum(problem.correct), k)
+    return majority_at_k(problem.answers, problem.correct, k)
+
+
 def curve_table(tables: Iterable[pa.Table], *, price: float | None = None, seed: int = 0) -> pa.Table:
     """Rows of `CURVE` from trace tables (columns model, domain, problem_id, token_ids, answer, correct, meta).
 
@@ -135,7 +146,7 @@ def curve(problems: Sequence[Sampled], *, price: float | None = None, seed: int 
     shared = {"n_problems": len(problems), "n_samples": n_samples}
     rows: list[dict[str, Any]] = []
     for measure in MEASURES:
-        values = np.array([[_value(measure, problem, k) for k in ks] for problem in problems])
+        values = np.array([[value_at_k(measure, problem, k) for k in ks] for problem in problems])
         booted = values[draws].mean(1)
         for j, k in enumerate(ks):
             row = rows_of_measure(values[:, j].tolist(), k * spent, n_samples, price, seed)
@@ -180,12 +191,6 @@ def _draws(n: int, seed: int) -> Any:
     import numpy as np
 
     return np.random.default_rng(seed).integers(0, n, (_BOOTSTRAPS, n))
-
-
-def _value(measure: str, problem: Sampled, k: int) -> float:
-    if measure == "pass":
-        return pass_at_k(len(problem.correct), sum(problem.correct), k)
-    return majority_at_k(problem.answers, problem.correct, k)
 
 
 @cache

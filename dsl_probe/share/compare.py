@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from dsl_probe.groups import group_columns, select_rows
+from dsl_probe.share.accuracy import sample_accuracy
 from dsl_probe.share.contrast import ALPHA, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
 from dsl_probe.share.domains import Interval, domain_sharing
@@ -138,8 +139,9 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
     a domain. The headline is `equal units`: within a problem every trace is cut so that both groups have the same
     number of counted units (unpaired: cut to the domain's median length); `raw` stands beside it. p is the permutation
     p of the studentised difference in rate, p_adj its step-down max-T over all motifs of the same domain and matching,
-    p_presence and p_adj_presence the same for how often a trace holds the motif at all. rate_a and rate_b are means
-    over problems, per unit.
+    p_presence and p_adj_presence the same for how often a trace holds the motif at all. p_exact: p of the same test
+    over all sign patterns, exact or by saddle point (`signflip`), and q its false discovery rate by Benjamini and
+    Yekutieli; both paired only. rate_a and rate_b are means over problems, per unit.
 
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
@@ -253,30 +255,10 @@ def compare_rows(
             discoveries_raw=int((found[0] & found[1]).sum()),
             domains=designs,
             prompts_differ=sample.prompts_differ,
-            **_accuracy(corpus, sample),
+            **sample_accuracy(corpus, sample),
         ),
         sample,
     )
-
-
-def _accuracy(corpus: Corpus, sample: Sample) -> dict[str, Any]:
-    """Accuracy of both groups, mean over problems, and their difference with its 95 % interval by problem."""
-    correct = np.array(corpus.traces["correct"].take(pa.array(sample.rows)).to_pylist(), float)
-    known = ~np.isnan(correct)
-    total, n = np.zeros((2, len(sample.item_domain))), np.zeros((2, len(sample.item_domain)))
-    np.add.at(total, (sample.group[known], sample.item[known]), correct[known])
-    np.add.at(n, (sample.group[known], sample.item[known]), 1)
-    mean = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
-    if sample.paired:
-        mean = mean[:, ~np.isnan(mean).any(0)]
-        parts = [mean[0] - mean[1]]
-    else:
-        parts = [m[~np.isnan(m)] for m in mean]
-    if min(len(p) for p in parts) < 2:
-        return {}
-    a, b = (float(np.nanmean(m)) for m in mean)
-    half = 1.959964 * float(np.sqrt(sum(p.var(ddof=1) / len(p) for p in parts)))
-    return {"accuracy_a": a, "accuracy_b": b, "accuracy_difference": (a - b, a - b - half, a - b + half)}
 
 
 def _enough(sample: Sample, least: int) -> bool:

@@ -10,6 +10,7 @@ from scipy import sparse
 from dsl_probe.share.corpus import Corpus, Sample, cuts, trace_counts
 from dsl_probe.share.logodds import log_odds
 from dsl_probe.share.permute import TestResult, clustered_test, paired_test, stable_share
+from dsl_probe.share.signflip import by_q, signflip_p
 
 ALPHA = 0.05
 
@@ -69,6 +70,11 @@ def contrast(
     rate_test, differences = _test(rates, sample, settings) if "rate" in settings.tests else (none, None)
     presence_test = _test(presence, sample, settings)[0] if "presence" in settings.tests else none
     estimate, low, high = log_odds(totals[0], amount[0], totals[1], amount[1], sample.paired)
+    # Only the paired test is a sign flip; exchanging whole problems has no such form.
+    exact = q = none.p
+    if sample.paired and differences is not None:
+        exact = signflip_p(differences)
+        q = by_q(exact)
     found = rate_test.p_adj <= ALPHA
     stable: list[bool | None] = [None] * len(chosen)
     if sample.paired and differences is not None:
@@ -92,6 +98,8 @@ def contrast(
         "z": rate_test.z,
         "p": rate_test.p,
         "p_adj": rate_test.p_adj,
+        "p_exact": exact,
+        "q": q,
         "p_presence": presence_test.p,
         "p_adj_presence": presence_test.p_adj,
         "novelty": _novelty(corpus, sample, base, chosen),
