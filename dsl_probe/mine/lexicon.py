@@ -185,7 +185,7 @@ def against_reference(
     """The lexicon of own documents that a reference lacks: motifs in excess of it, grown and parsed.
 
     found: repeats of own and reference documents together, with doc_label 0 for own, 1 for reference, and closed rows
-    from `min_seed` occurrences on. own bool[n_docs]. barrier bool[n]: units that no motif may hold, none by default.
+    in `min_seed` own documents or more. own bool[n_docs]. barrier bool[n]: units that no motif may hold, none by default.
     Not shown: that the excess is the model's doing and not the topic's; the reference should answer the same problems.
     """
     barrier = np.zeros(len(index.symbols), bool) if barrier is None else barrier
@@ -194,7 +194,8 @@ def against_reference(
     text = text_of(index, found, barrier, own)
     rows = np.flatnonzero(found.closed & (found.length >= 2))
     here, there = found.counts[rows].T
-    maybe = (here >= min_seed) & in_excess(here, there, *sizes, least=MAYBE)
+    spread = found.support[rows, 0] >= min_seed  # a loop repeats in one document
+    maybe = spread & in_excess(here, there, *sizes, least=MAYBE)
     enough = supported(text, problem, min_traces, min_problems)
 
     def accept(uses: Uses) -> bool:
