@@ -319,8 +319,24 @@ def lexicon_units(key: tuple[str, str]) -> pd.Series:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def variants(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
-    """The most frequent variants of a motif of the lexicon."""
-    table = Run(key[0]).table("variants", ["pattern", "count"], filters=[("motif_id", "=", motif_id)])
+def variants(key: tuple[str, str], motif_id: str, folder: str = "") -> pd.DataFrame:
+    """The most frequent variants of a motif of the lexicon, or of that of a language in its folder."""
+    table = Run(key[0]).table(f"{folder}variants", ["pattern", "count"], filters=[("motif_id", "=", motif_id)])
     frame = table.to_pandas()
     return frame.assign(text=[" ".join(pattern) for pattern in frame["pattern"]])
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def private_lexicon(key: tuple[str, str], id: str) -> pd.DataFrame | None:
+    """Words and phrases of a language that its reference lacks; None where there was no reference."""
+    run = Run(key[0])
+    if not run.has(f"languages/{id}/lexicon.parquet"):
+        return None
+    return run.table(f"languages/{id}/lexicon").to_pandas().drop(columns="pattern").sort_values("g2", ascending=False)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def grammars(key: tuple[str, str], id: str) -> dict[str, dict[str, Any]]:
+    """The grammars of a language by domain; empty where none was learnt."""
+    run = Run(key[0])
+    return run.json(f"languages/{id}/grammar.json") if run.has(f"languages/{id}/grammar.json") else {}

@@ -35,6 +35,12 @@ PAGES = [
         help="The motifs that describe the traces best, who uses them, and their variants.",
     ),
     st.Page(
+        "app_pages/language.py",
+        title="Language",
+        icon=":material/translate:",
+        help="What one group writes as a language of its own: words its reference lacks, grammar, and its proof.",
+    ),
+    st.Page(
         "app_pages/traces.py",
         title="Traces",
         icon=":material/article:",

@@ -23,6 +23,8 @@ _HOME = {
     "import_traces": "collect.importer",
     "MineConfig": "mine.stage",
     "mine_motifs": "mine.stage",
+    "LanguageConfig": "mine.language",
+    "learn_language": "mine.language",
     "CompareConfig": "share.compare",
     "Comparison": "share.compare",
     "compare": "share.compare",
@@ -33,6 +35,7 @@ __all__ = list(_HOME)
 
 if TYPE_CHECKING:
     from dsl_probe.collect.importer import ImportConfig, import_traces
+    from dsl_probe.mine.language import LanguageConfig, learn_language
     from dsl_probe.mine.stage import MineConfig, mine_motifs
     from dsl_probe.share.compare import CompareConfig, Comparison, compare
     from dsl_probe.share.findings import Finding, findings

@@ -18,6 +18,8 @@ ORGANISM_LIMITS = (
     "can happen, not what large models do. One seed of one lineage is shown; experiments/organisms has all. The words "
     "that rl-only over-uses were in the base model's training text, where RL found them: selected, not invented."
 )
+# Organism -> the organism that it was trained from: languages that are learnt.
+LANGUAGES = {"rl-only": "base", "sft": "base"}
 START = "Qwen/Qwen2.5-3B-Instruct"
 # Model -> name of its comparison. All were trained from START and answered the same prompts.
 TRAINED = {
@@ -92,6 +94,7 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
         )
         report["capture"][name] = asdict(capture_states(run, config, force=force))
     report["mine"] = asdict(mine_motifs(run, force=force))
+    report["languages"] = _languages(run, LANGUAGES, force)
     pairs = {name: (f"model={a}", f"model={b}", "model=base") for name, (a, b) in PAIRS.items()}
     # No world shares its states with another: with them, sharing would tell how terse a model is.
     states = tuple(sorted(STATE_WORDS))
@@ -110,7 +113,26 @@ def real_models(out: Path, force: bool = False) -> dict[str, Any]:
     mined = mine_motifs(run, force=force)
     start = f"model={START}"
     pairs = {name: (f"model={model}", start, start) for model, name in TRAINED.items()}
-    return {"import": asdict(imported), "mine": asdict(mined), "comparisons": _compare(run, pairs, force)}
+    languages = _languages(run, {model: START for model in TRAINED}, force, grammar=False)
+    return {
+        "import": asdict(imported),
+        "mine": asdict(mined),
+        "languages": languages,
+        "comparisons": _compare(run, pairs, force),
+    }
+
+
+def _languages(run: Any, trained: dict[str, str], force: bool, grammar: bool = True) -> dict[str, Any]:
+    """The language of each model against the one that it was trained from."""
+    from dsl_probe.mine.language import LanguageConfig, learn_language
+
+    report = {}
+    for model, start in trained.items():
+        _say(f"language of {model}")
+        name = TRAINED.get(model, model)
+        config = LanguageConfig(group=f"model={model}", reference=f"model={start}", grammar=grammar, name=name)
+        report[name] = asdict(learn_language(run, config, force=force))
+    return report
 
 
 def _compare(
@@ -137,6 +159,10 @@ def as_lines(report: dict[str, Any], out: Path, real: Path) -> list[str]:
     ):
         traces, mined = report[half]["import"], report[half]["mine"]
         lines += [f"{title}: {traces['traces']:,} traces, {mined['units']:,} units, {mined['motifs']:,} motifs"]
+        lines += [
+            f"{name}: {found['words']:,} words and {found['phrases']:,} phrases that the start model lacks"
+            for name, found in report[half]["languages"].items()
+        ]
         for name, part in report[half]["comparisons"].items():
             lines += ["", f"{name}", *(f"  {text}" for text in part["findings"])]
         lines += ["", f"Limits: {limits}", f"Browse it: streamlit run app/main.py -- --run {path}", ""]

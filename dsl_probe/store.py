@@ -333,11 +333,15 @@ class Run:
 
     def comparisons(self) -> dict[str, dict[str, Any]]:
         """Finished comparisons: id -> the config it was made with."""
-        return {
-            name.partition(".")[2]: (self.stage(name) or {})["config"]
-            for name in self.stages()
-            if _kind(name) == "compare"
-        }
+        return self._configs("compare")
+
+    def languages(self) -> dict[str, dict[str, Any]]:
+        """Languages that were learnt: id -> the config it was made with."""
+        return self._configs("language")
+
+    def _configs(self, kind: str) -> dict[str, dict[str, Any]]:
+        names = [name for name in self.stages() if _kind(name) == kind]
+        return {name.partition(".")[2]: (self.stage(name) or {})["config"] for name in names}
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[Path]:

@@ -15,7 +15,7 @@ import dsl_probe
 from dsl_probe import MineConfig, mine_motifs
 
 APP = Path(__file__).resolve().parents[1] / "app"
-PAGES = ("overview", "motifs", "lexicon", "traces", "sharing", "compare")
+PAGES = ("overview", "motifs", "lexicon", "language", "traces", "sharing", "compare")
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(1)) :red[x] $y$ `tick` <img src=x onerror=alert(1)>"
 
 
@@ -65,6 +65,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             mine_motifs(run, config, workers=1)
         if name == "evil":
             a, b = (f"model=model-{x}{SCRIPT}" for x in "ba")
+            dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="evil"))
             dsl_probe.compare(run, a=a, b=b, permutations=99, min_problems=5, name="evil")
     return made
 
@@ -108,6 +109,7 @@ def test_address_cannot_leave_the_root(show, partial: dict[str, Path], asked: st
 def test_what_is_missing(show, partial: dict[str, Path], page: str, state: str, command: str):
     at = show(page, "--run", partial[state])
     assert not at.exception
+    command = "--language.group" if (page, state) == ("language", "mined") else command
     if (page, state) in {("motifs", "mined"), ("lexicon", "mined"), ("traces", "mined")}:
         assert command not in words(at)
     else:

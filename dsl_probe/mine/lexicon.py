@@ -185,7 +185,7 @@ def against_reference(
     """The lexicon of own documents that a reference lacks: motifs in excess of it, grown and parsed.
 
     found: repeats of own and reference documents together, with doc_label 0 for own, 1 for reference, and closed rows
-    in `min_seed` own documents or more. own bool[n_docs]. barrier bool[n]: units that no motif may hold, none by default.
+    in `min_seed` own documents or more. own bool[n_docs]. barrier bool[n]: units that no motif may hold; default none.
     Not shown: that the excess is the model's doing and not the topic's; the reference should answer the same problems.
     """
     barrier = np.zeros(len(index.symbols), bool) if barrier is None else barrier
