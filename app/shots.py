@@ -95,6 +95,8 @@ def views(run: Path, motif: str) -> dict[str, tuple[str, dict[str, str]]]:
         "overview": ("", {}),
         "motifs": ("motifs", {}),
         "motif": ("motifs", {"motif": motif, "q": motif}),
+        "lexicon": ("lexicon", {}),
+        "language": ("language", {}),
         "trace": ("traces", {"motif": motif}),
         "discoveries": ("traces", chosen | example(made, **chosen)),
         "compare": ("compare", chosen),

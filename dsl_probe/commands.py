@@ -224,7 +224,7 @@ def mine(argv: list[str]) -> int:
         """Find the closed motifs of a run's traces, pooled over models and domains.
 
         With --language.group model=NAME also the language of these traces: its grammar by domain, and with
-        --language.reference model=BASE the words and phrases that the reference lacks. --force then replaces the
+        --language.reference model=BASE the words and phrases that it uses far more than that. --force then replaces the
         language; motifs that are there with this setting are kept.
         """
 
@@ -250,8 +250,8 @@ def mine(argv: list[str]) -> int:
         lines.append(f"the language of {o.language.group}: {found.traces:,} traces -> {o.run}/languages/{found.id}")
         if o.language.reference:
             lines.append(
-                f"{found.words:,} words and {found.phrases:,} phrases that {o.language.reference} lacks "
-                f"({found.exchanged:,} if traces are exchanged at random)"
+                f"{found.words:,} words and {found.phrases:,} phrases used at least three times as often as by "
+                f"{o.language.reference} ({found.exchanged:,} if traces are exchanged at random)"
             )
         lines += [f"grammar of {domain}: {text}" for domain, text in found.verdicts.items()]
     show(o.json, content, lines)

@@ -160,7 +160,7 @@ def as_lines(report: dict[str, Any], out: Path, real: Path) -> list[str]:
         traces, mined = report[half]["import"], report[half]["mine"]
         lines += [f"{title}: {traces['traces']:,} traces, {mined['units']:,} units, {mined['motifs']:,} motifs"]
         lines += [
-            f"{name}: {found['words']:,} words and {found['phrases']:,} phrases that the start model lacks"
+            f"{name}: {found['words']:,} words and {found['phrases']:,} phrases far beyond the start model"
             for name, found in report[half]["languages"].items()
         ]
         for name, part in report[half]["comparisons"].items():

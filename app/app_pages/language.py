@@ -29,15 +29,16 @@ against = f" against {labels.one_line(config['reference'], 100)} on the same pro
 st.text(f"{counts['traces']:,} traces of {labels.one_line(config['group'], 100)}{against}")
 
 lexicon = data.private_lexicon(key, id)
-st.subheader("Words and phrases that the reference lacks")
+st.subheader("Words and phrases beyond the reference")
 if lexicon is None:
     st.caption("There was no reference, so what is this group's own cannot be told.")
 elif lexicon.empty:
     st.caption("None: nothing is used three times as often as by the reference, and beyond chance.")
 else:
     st.caption(
-        f"{counts['words']:,} words and {counts['phrases']:,} phrases; {counts['exchanged']:,} when each problem's "
-        "traces are dealt to the two at random. Over-represented against this reference: not shown to be new, to mean "
+        f"{counts['words']:,} words and {counts['phrases']:,} phrases used at least three times as often as by the "
+        f"reference; {counts['exchanged']:,} when each problem's traces are dealt to the two at random. "
+        "Over-represented against this reference: not shown to be new, to mean "
         "anything or to matter. Select one to see its variants."
     )
     number = st.column_config.NumberColumn

@@ -44,9 +44,9 @@ def domain_grammar(
         return report | {"verdict": f"undecided: fewer than {2 * LEAST_PROBLEMS} problems"}
     learnt = learn_grammar(train, n)
     accepted = learnt.automaton.accepts(learnt.category[test.symbols], test.bounds)
-    real = code(train, test, n, config.seed)
+    real = code(train, test, n, learnt, config.seed)
     mixed = texts.shuffled(config.seed)
-    shuffled = code(mixed.of(half), mixed.of(~half), n, config.seed)
+    shuffled = code(mixed.of(half), mixed.of(~half), n, learn_grammar(mixed.of(half), n), config.seed)
     names = ["<RARE>", *(forms[s] for s in known.tolist())]
     bits = _bits(real, test.problem) | {"shuffled": _bits(shuffled, test.problem)}
     return (

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsl_probe.mine import kneser_ney as kn
-from dsl_probe.mine.automaton import Automaton, learn, pruned
+from dsl_probe.mine.automaton import Automaton, follow, learn, pruned
 from dsl_probe.mine.categories import REST, categories
 
 ORDERS = (1, 2, 3, 4, 5, 6, 8)
@@ -89,20 +89,21 @@ class Code:
     parameters: dict[str, int]
 
 
-def code(train: Texts, test: Texts, n: int, seed: int = 0) -> Code:
-    """Bits of the test documents. Order, back-off and mixture are chosen on a quarter of the problems of train."""
+def code(train: Texts, test: Texts, n: int, grammar: Grammar, seed: int = 0) -> Code:
+    """Bits of the test documents, with the grammar of train. Order, back-off and mixture are chosen on a quarter of the
+    problems of train."""
     part = split(train.problem, seed, 0.25)
     fit, held = train.of(~part), train.of(part)
     scores = {k: float(np.log2(_markov(fit, n, k)(*_asked(held, n, k))[0]).sum()) for k in ORDERS}
     order = max(scores, key=scores.__getitem__)
-    tuned = {}
+    tuned, smaller = {}, learn_grammar(fit, n)
     for name, k in (("grammar", 1), ("both", order)):
-        parts = _parts(fit, held, n, k)
+        parts = _parts(fit, held, n, k, smaller)
         strength = max(_STRENGTHS, key=lambda s, parts=parts: float(np.log2(_mixed(parts, s, None)[0]).sum()))
         tuned[name] = (k, strength, _mixed(parts, strength, None)[1])
     bits, parameters = {}, {}
     for name, (k, strength, weight) in tuned.items():
-        parts = _parts(train, test, n, k)
+        parts = _parts(train, test, n, k, grammar)
         if name == "grammar":
             weight = np.zeros_like(weight)
         bits[name] = -np.log2(_mixed(parts, strength, weight)[0])
@@ -143,8 +144,7 @@ class _Parts:
     parameters: int
 
 
-def _parts(train: Texts, test: Texts, n: int, order: int) -> _Parts:
-    grammar = learn_grammar(train, n)
+def _parts(train: Texts, test: Texts, n: int, order: int, grammar: Grammar) -> _Parts:
     automaton = grammar.automaton
     # The end of a document is a category of its own; 0 is not used by categories of units.
     category = np.append(grammar.category, 0)
@@ -183,13 +183,7 @@ def _resume(automaton: Automaton, category: np.ndarray, train: Texts) -> np.ndar
 def _states(automaton: Automaton, category: np.ndarray, texts: Texts, resume: np.ndarray) -> np.ndarray:
     """The state before each unit and each end; text that left the grammar is taken up again where two categories tell
     where it is."""
-    return _follow(automaton.target, category[texts.symbols], texts.bounds, resume)
-
-
-def _follow(target, kinds, bounds, resume):
-    from dsl_probe.mine.automaton import follow
-
-    return follow(target, kinds.astype(np.int32), bounds, resume)
+    return follow(automaton.target, category[texts.symbols].astype(np.int32), texts.bounds, resume)
 
 
 def _tier(texts: Texts, n: int, category: np.ndarray, states: np.ndarray) -> np.ndarray:

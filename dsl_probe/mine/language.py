@@ -2,7 +2,7 @@
 
 For each domain of the group: categories of units, an automaton and its productions, and bits a unit on held-out
 problems against a Markov model, on the text and on the same text with its units shuffled. With a reference (the base or
-start model on the same problems): the words and phrases that it lacks.
+start model on the same problems): the words and phrases far beyond it.
 """
 
 import hashlib
