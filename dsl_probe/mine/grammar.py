@@ -40,6 +40,8 @@ def domain_grammar(
         "vocabulary": n,
         "lengths": np.quantile(np.diff(texts.bounds), [0.005, 0.995]).astype(int).tolist(),
     }
+    if len(texts.symbols) == 0:
+        return report | {"verdict": "undecided: there is no text"}
     if min(len(np.unique(t.problem)) for t in (train, test)) < LEAST_PROBLEMS:
         return report | {"verdict": f"undecided: fewer than {2 * LEAST_PROBLEMS} problems"}
     learnt = learn_grammar(train, n)
@@ -97,11 +99,14 @@ def per_unit(bits: np.ndarray, units: np.ndarray, problem: np.ndarray) -> list[f
 
 
 def verdict(bits: dict[str, Any]) -> str:
-    """What the held-out figures say: the grammar alone, or together with the Markov model, against the latter."""
-    alone, both, null = bits["difference"], bits["difference_both"], bits["shuffled"]["difference_both"]
-    if alone[2] < 0:
+    """What the held-out figures say: the grammar alone, or together with the Markov model, against the latter.
+
+    What either gains on shuffled text, where units come again but in no order, does not count.
+    """
+    null = bits["shuffled"]
+    if bits["difference"][2] < min(0.0, null["difference"][1]):
         return "supported: the grammar explains unseen traces better than the Markov model"
-    if both[2] < min(0.0, null[1]):
+    if bits["difference_both"][2] < min(0.0, null["difference_both"][1]):
         return "undecided: the grammar adds to the Markov model, more than on shuffled text, but does not replace it"
     return "contradicted: the Markov model explains unseen traces as well as the grammar, or better"
 

@@ -147,9 +147,7 @@ def _rows(run: Run, config: LanguageConfig) -> tuple[np.ndarray, np.ndarray | No
     reference = select_rows(traces, config.reference)
     both = np.intersect1d(own, reference)
     if len(both):
-        raise UserError(
-            f"{len(both):,} traces belong to {config.group!r} and to {config.reference!r}; take apart groups."
-        )
+        raise UserError(f"{len(both):,} traces belong to both {config.group!r} and {config.reference!r}; take others.")
     from dsl_probe.mine.corpus import problem_codes
 
     problem = problem_codes(traces)

@@ -15,7 +15,7 @@ Expr = int | str | tuple
 NOTHING: Expr = ("seq",)
 END = -1
 _LONGEST_RUN = 12  # parts that get a name together
-_LONGEST = 60  # symbols in an expression before a state is rather kept
+_LONGEST, _WHOLE = 60, 400  # symbols in an expression, and in the grammar, before states are rather kept
 
 
 def seq(*parts: Expr) -> Expr:
@@ -51,7 +51,8 @@ def size(expr: Expr) -> int:
 
 def grammar(automaton: Automaton) -> dict[int, list[tuple[Expr, int]]]:
     """State -> its productions, (expression, next state or END). State 0 begins; mostly it is the only one left."""
-    edges: dict[int, dict[int, set[Expr]]] = defaultdict(lambda: defaultdict(set))
+    # A state with no way on stands here too, or edges to it would never be taken out.
+    edges: dict[int, dict[int, set[Expr]]] = {s: defaultdict(set) for s in range(len(automaton.target))}
     for state, row in enumerate(automaton.target.tolist()):
         for symbol, to in enumerate(row):
             if to >= 0:
@@ -69,7 +70,7 @@ def _make_optional(edges) -> bool:
     for a in list(edges):
         mine = {(e, to) for to, es in edges[a].items() for e in es}
         for b in edges[a]:
-            if b in (a, END) or a == 0:
+            if b in (a, END, 0):
                 continue
             theirs = {(e, to) for to, es in edges[b].items() for e in es}
             if theirs and theirs <= mine and NOTHING not in edges[a][b] and not any(to == b for _, to in theirs):
@@ -104,7 +105,8 @@ def _take_out(edges) -> bool:
     if not costs:
         return False
     twice, longest, s = min(costs)
-    if twice > 0 and longest > _LONGEST:
+    whole = sum(size(e) for out in edges.values() for es in out.values() for e in es)
+    if twice > 0 and (longest > _LONGEST or whole > _WHOLE):
         return False
     loop = edges[s].pop(s, None)
     again = ("star", alt(sorted(loop, key=repr))) if loop else NOTHING
@@ -117,7 +119,7 @@ def _take_out(edges) -> bool:
 
 
 def named(grammar: dict[int, list[tuple[Expr, int]]]) -> dict[str, Expr]:
-    """The same with names: what is written more than once, the longest first, and every choice between phrases.
+    """The same with names for what is written more than once, first those that save most.
 
     Keys: S (the beginning) and states that are left, then N1, N2 ...; a name in an expression is a str.
     """
