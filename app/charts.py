@@ -124,3 +124,14 @@ def sharing(frame: pd.DataFrame, measure: str, span: tuple[float, float]) -> alt
     )
     tiles = base.mark_rect().encode(color=alt.Color("value:Q", title=None, scale=scale))
     return (tiles + text).properties(height=60 + 44 * len(domains))
+
+
+def over_training(frame: pd.DataFrame) -> alt.LayerChart:
+    """Shares over training steps, one line an item, with 95 % bands."""
+    base = alt.Chart(frame).encode(
+        x=alt.X("step:Q", title="training step"),
+        color=alt.Color("text:N", title=None, scale=alt.Scale(scheme="tableau10")),
+    )
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q", title="share of traces"), y2="ci_high:Q")
+    tips = ["text:N", "step:Q", alt.Tooltip("value:Q", format=".3f"), "n:Q"]
+    return alt.layer(band, base.mark_line(point=True).encode(y="value:Q", tooltip=tips)).properties(height=340)

@@ -340,3 +340,10 @@ def grammars(key: tuple[str, str], id: str) -> dict[str, dict[str, Any]]:
     """The grammars of a language by domain; empty where none was learnt."""
     run = Run(key[0])
     return run.json(f"languages/{id}/grammar.json") if run.has(f"languages/{id}/grammar.json") else {}
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def growth(key: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Series over training steps, and the change of each unit and motif."""
+    run = Run(key[0])
+    return run.frame("growth"), run.frame("growth_events").sort_values("g2", ascending=False)

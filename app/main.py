@@ -41,6 +41,12 @@ PAGES = [
         help="What one group writes as a language of its own: words its reference lacks, grammar, and its proof.",
     ),
     st.Page(
+        "app_pages/growth.py",
+        title="Growth",
+        icon=":material/trending_up:",
+        help="What is born, grows and dies over the steps of a training run.",
+    ),
+    st.Page(
         "app_pages/traces.py",
         title="Traces",
         icon=":material/article:",

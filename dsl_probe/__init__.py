@@ -28,6 +28,7 @@ _HOME = {
     "CompareConfig": "share.compare",
     "Comparison": "share.compare",
     "compare": "share.compare",
+    "growth": "share.growth",
     "Finding": "share.findings",
     "findings": "share.findings",
 }
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dsl_probe.mine.stage import MineConfig, mine_motifs
     from dsl_probe.share.compare import CompareConfig, Comparison, compare
     from dsl_probe.share.findings import Finding, findings
+    from dsl_probe.share.growth import growth
     from dsl_probe.store import Run
     from dsl_probe.types import Motif, Problem, Span, Trace, UserError
 

@@ -230,12 +230,14 @@ def mine(argv: list[str]) -> int:
 
         config: Annotated[MineConfig, _Flat] = field(default_factory=MineConfig)
         language: LanguageConfig = field(default_factory=LanguageConfig)
+        growth: bool = False
+        """Also follow every unit and motif over the training steps that the traces carry."""
         workers: int | None = None
         """Processes (default: one a core)."""
 
     o = parse(Options, "mine", argv, MineConfig())
     run, of_group = Run(o.run), bool(o.language.group)
-    result = mine_motifs(run, o.config, workers=o.workers, force=o.force and not of_group)
+    result = mine_motifs(run, o.config, workers=o.workers, force=o.force and not of_group and not o.growth)
     lines = [
         f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
         f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",
@@ -254,6 +256,15 @@ def mine(argv: list[str]) -> int:
                 f"{o.language.reference} ({found.exchanged:,} if traces are exchanged at random)"
             )
         lines += [f"grammar of {domain}: {text}" for domain, text in found.verdicts.items()]
+    if o.growth:
+        from dsl_probe.share.growth import growth
+
+        grown = growth(run, force=o.force)
+        content |= {"growth": asdict(grown)}
+        lines.append(
+            f"over training, in {grown.runs:,} training runs: {grown.births:,} births, {grown.rises:,} rises, "
+            f"{grown.falls:,} falls, {grown.deaths:,} deaths (p_adj <= .05), of {grown.items:,} units and motifs"
+        )
     show(o.json, content, lines)
     return 0
 

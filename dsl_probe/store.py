@@ -35,6 +35,7 @@ STAGE_FILES = {
     ),
     "language": ("languages/{id}/*",),
     "compare": ("comparisons/{id}/*",),
+    "growth": ("growth.parquet", "growth_events.parquet"),
 }
 _RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort", "torch", "transformers")
 _ROW_GROUP = 1_000

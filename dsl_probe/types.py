@@ -254,6 +254,32 @@ PRIVATE = pa.schema(
         ("variants", pa.int32()),
     ]
 )
+GROWTH = pa.schema(
+    [
+        ("run", pa.string()),
+        ("step", pa.int64()),
+        ("kind", pa.string()),
+        ("text", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("n", pa.int64()),
+    ]
+)
+GROWTH_EVENTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("kind", pa.string()),
+        ("text", pa.string()),
+        ("change", pa.string()),
+        ("step", pa.int64()),
+        ("share_before", pa.float64()),
+        ("share_after", pa.float64()),
+        ("g2", pa.float64()),
+        ("p", pa.float64()),
+        ("p_adj", pa.float64()),
+    ]
+)
 VARIANTS = pa.schema(
     [
         ("motif_id", pa.string()),

@@ -15,7 +15,7 @@ import dsl_probe
 from dsl_probe import MineConfig, mine_motifs
 
 APP = Path(__file__).resolve().parents[1] / "app"
-PAGES = ("overview", "motifs", "lexicon", "language", "traces", "sharing", "compare")
+PAGES = ("overview", "motifs", "lexicon", "language", "growth", "traces", "sharing", "compare")
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(1)) :red[x] $y$ `tick` <img src=x onerror=alert(1)>"
 
 
@@ -109,7 +109,8 @@ def test_address_cannot_leave_the_root(show, partial: dict[str, Path], asked: st
 def test_what_is_missing(show, partial: dict[str, Path], page: str, state: str, command: str):
     at = show(page, "--run", partial[state])
     assert not at.exception
-    command = "--language.group" if (page, state) == ("language", "mined") else command
+    own = {"language": "--language.group", "growth": "--growth"}
+    command = own.get(page, command) if state == "mined" else command
     if (page, state) in {("motifs", "mined"), ("lexicon", "mined"), ("traces", "mined")}:
         assert command not in words(at)
     else:
@@ -122,7 +123,7 @@ def test_full_run(show, tiny_run: Path, page: str):
     assert not at.exception
     assert not at.error
     assert not at.warning
-    assert not at.info
+    assert not at.info or page == "growth"  # its traces carry no step
 
 
 def test_overview_counts(show, tiny_run: Path):
@@ -354,3 +355,14 @@ def test_collected_traces_are_read_like_imported_ones(show, tiny_run: Path, tmp_
 def test_runs_without_scores_offer_no_underlay(show, tiny_run: Path):
     at = show("traces", "--run", tiny_run)
     assert "Underlay" not in [w.label for w in at.get("button_group")]
+
+
+def test_growth_shows_what_is_born(show, tmp_path: Path):
+    run = dsl_probe.Run.create(tmp_path / "run")
+    made = [r | {"step": i // 20, "run": "r"} for i, r in enumerate(rows(problems=20))]
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.growth(run)
+    at = show("growth", "--run", run.path)
+    assert not at.exception and not at.error and not at.info
+    assert {"change", "step", "p_adj"} <= set(at.dataframe[0].value.columns)
