@@ -51,7 +51,8 @@ def size(expr: Expr) -> int:
 
 def grammar(automaton: Automaton) -> dict[int, list[tuple[Expr, int]]]:
     """State -> its productions, (expression, next state or END). State 0 begins; mostly it is the only one left."""
-    edges: dict[int, dict[int, set[Expr]]] = defaultdict(lambda: defaultdict(set))
+    # A state with no way on stands here too, or edges to it would never be taken out.
+    edges: dict[int, dict[int, set[Expr]]] = {s: defaultdict(set) for s in range(len(automaton.target))}
     for state, row in enumerate(automaton.target.tolist()):
         for symbol, to in enumerate(row):
             if to >= 0:
@@ -117,7 +118,7 @@ def _take_out(edges) -> bool:
 
 
 def named(grammar: dict[int, list[tuple[Expr, int]]]) -> dict[str, Expr]:
-    """The same with names: what is written more than once, the longest first, and every choice between phrases.
+    """The same with names for what is written more than once, first those that save most.
 
     Keys: S (the beginning) and states that are left, then N1, N2 ...; a name in an expression is a str.
     """
