@@ -31,7 +31,7 @@ def categories(documents: np.ndarray, bounds: np.ndarray, most: int = 300) -> np
 
     >>> text = np.array([0, 1, 3, 0, 2, 3] * 50)
     >>> categories(text, np.arange(0, 301, 3)).tolist()
-    [3, 2, 2, 4]
+    [2, 4, 4, 3]
     """
     count = np.bincount(documents)
     often = np.argsort(-count, kind="stable")[:most]

@@ -66,7 +66,7 @@ def fit(symbols: np.ndarray, contexts: np.ndarray, n: int, category: np.ndarray 
     >>> text = np.array([0, 1] * 50)
     >>> model = fit(text[1:], text[:-1, None], 2)
     >>> [round(float(p), 3) for p in model(np.array([0, 1]), np.array([[0], [0]]))[0]]
-    [0.003, 0.997]
+    [0.005, 0.995]
     """
     category = np.zeros(n, np.int64) if category is None else np.asarray(category, np.int64)
     radix = tuple(int(c) + 1 for c in contexts.max(0, initial=0))
