@@ -102,8 +102,8 @@ def log_likelihood(a: np.ndarray, b: np.ndarray, size_a: float, size_b: float) -
     4.186
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    expected = (a + b) * size_a / (size_a + size_b), (a + b) * size_b / (size_a + size_b)
     with np.errstate(divide="ignore", invalid="ignore"):
+        expected = (a + b) * size_a / (size_a + size_b), (a + b) * size_b / (size_a + size_b)
         parts = [np.where(n > 0, n * np.log(n / e), 0.0) for n, e in zip((a, b), expected, strict=True)]
     return 2 * (parts[0] + parts[1]) * np.where(a * size_b >= b * size_a, 1, -1)
 
@@ -111,4 +111,4 @@ def log_likelihood(a: np.ndarray, b: np.ndarray, size_a: float, size_b: float) -
 def in_excess(a: np.ndarray, b: np.ndarray, size_a: float, size_b: float, least: float) -> np.ndarray:
     """bool: counts a exceed `RATIO` times what counts b of a reference lead to expect, with G2 of `least` or more."""
     a, b = np.asarray(a, float), np.asarray(b, float)
-    return (a >= RATIO * b * size_a / size_b) & (log_likelihood(a, b, size_a, size_b) >= least)
+    return (a * size_b >= RATIO * b * size_a) & (log_likelihood(a, b, size_a, size_b) >= least)
