@@ -116,3 +116,16 @@ def test_no_text_one_text_and_texts_all_alike():
         automaton = learn(*flat(documents), 3)
         assert automaton.accepts(*flat(documents)).all()
         pruned(automaton).accepts(*flat(documents))
+
+
+def test_states_that_are_alike_are_joined_and_a_trial_that_does_not_pay_leaves_nothing():
+    """Two states that go on alike, written apart; and two that do not."""
+    target = np.array([[1, 2], [3, -1], [3, -1], [-1, -1]], np.int32)
+    count = np.array([[50, 50, 0], [50, 0, 0], [50, 0, 0], [0, 0, 100]])
+    joined = pruned(Automaton(target, count))
+    assert joined.target.tolist() == [[1, 1], [2, -1], [-1, -1]]
+    assert joined.count.tolist() == [[50, 50, 0], [100, 0, 0], [0, 0, 100]]
+    target, count = np.array([[1, 2], [3, -1], [-1, 3], [-1, -1]], np.int32), count.copy()
+    count[2] = [0, 50, 0]
+    apart = pruned(Automaton(target, count))
+    assert apart.target.tolist() == target.tolist() and apart.count.tolist() == count.tolist()
