@@ -11,17 +11,23 @@ from dsl_probe.mine.automaton import Automaton, follow, learn, pruned, sample
 LETTERS = "sabcdeft"
 
 
-def agreeing(side, between):
-    return f"s{side}{''.join(between)}{side}t"
+def some(r, of):
+    """None or more of some strings."""
+    return "".join(r.choice(of, r.geometric(0.4) - 1))
+
+
+def framed(r):
+    end = str(r.choice(["a", "b"]))
+    return "s" + end + some(r, ["d", "e"]) + end + "t"
 
 
 # a language -> how its strings are drawn
 LANGUAGES = {
-    r"s(ab)?c(d|ef)*t": lambda r: f"s{'ab' * r.integers(2)}c{''.join(r.choice(['d', 'ef'], r.geometric(0.4) - 1))}t",
-    r"(a|b)*": lambda r: "".join(r.choice(["a", "b"], r.geometric(0.25) - 1)),
-    r"a(bb)*c": lambda r: "a" + "bb" * (r.geometric(0.4) - 1) + "c",
-    r"s(a[de]*a|b[de]*b)t": lambda r: agreeing(str(r.choice(["a", "b"])), r.choice(["d", "e"], r.geometric(0.4) - 1)),
-}  # fmt: skip
+    r"s(ab)?c(d|ef)*t": lambda r: "s" + "ab" * r.integers(2) + "c" + some(r, ["d", "ef"]) + "t",
+    r"(a|b)*": lambda r: some(r, ["a", "b"]),
+    r"a(bb)*c": lambda r: "a" + some(r, ["bb"]) + "c",
+    r"s(a[de]*a|b[de]*b)t": framed,
+}
 
 
 def flat(documents):
@@ -110,3 +116,16 @@ def test_no_text_one_text_and_texts_all_alike():
         automaton = learn(*flat(documents), 3)
         assert automaton.accepts(*flat(documents)).all()
         pruned(automaton).accepts(*flat(documents))
+
+
+def test_states_that_are_alike_are_joined_and_a_trial_that_does_not_pay_leaves_nothing():
+    """Two states that go on alike, written apart; and two that do not."""
+    target = np.array([[1, 2], [3, -1], [3, -1], [-1, -1]], np.int32)
+    count = np.array([[50, 50, 0], [50, 0, 0], [50, 0, 0], [0, 0, 100]])
+    joined = pruned(Automaton(target, count))
+    assert joined.target.tolist() == [[1, 1], [2, -1], [-1, -1]]
+    assert joined.count.tolist() == [[50, 50, 0], [100, 0, 0], [0, 0, 100]]
+    target, count = np.array([[1, 2], [3, -1], [-1, 3], [-1, -1]], np.int32), count.copy()
+    count[2] = [0, 50, 0]
+    apart = pruned(Automaton(target, count))
+    assert apart.target.tolist() == target.tolist() and apart.count.tolist() == count.tolist()

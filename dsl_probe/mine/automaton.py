@@ -165,7 +165,7 @@ def _tree(documents, bounds, n_symbols):
                 n += 1
             state = target[state, symbol]
         count[state, n_symbols] += 1
-    return target[:n].copy(), count[:n].copy()
+    return target[:n], count[:n]
 
 
 @numba.njit(inline="always")
@@ -299,8 +299,11 @@ def _undo(target, count, log, used):
 def _joined(target, count):
     """Join any two states where that makes the whole description shorter: (target, count, states left)."""
     n, n_symbols = target.shape
+    target, count = target.copy(), count.copy()
     cell = np.log2(n_symbols + 1) + _TARGETS
     alive = np.ones(n, np.bool_)
+    owner = np.arange(n)
+    log = np.empty((1024, 4), np.int64)
     again = True
     while again:
         again = False
@@ -310,20 +313,27 @@ def _joined(target, count):
                 x, y = order[i], order[j]
                 if not (alive[x] and alive[y]):
                     continue
-                change, t, c, left = _join(target, count, alive, x, y, cell)
+                log, used, gone, change = _join(target, count, owner, x, y, cell, log)
                 if change < 0:
-                    target, count, alive, again = t, c, left, True
+                    again = True
+                    for b in gone:
+                        alive[b] = False
+                    _lead_to_owners(target, owner)
+                else:
+                    _undo(target, count, log, used)
+                for b in gone:
+                    owner[b] = b
     return target, count, np.flatnonzero(alive)
 
 
 @numba.njit(cache=True)
-def _join(target, count, alive, x, y, cell):
-    """Two states made one, and those that they then both lead to: (change in bits, target, count, states left)."""
-    n, n_symbols = target.shape
-    target, count, alive = target.copy(), count.copy(), alive.copy()
-    owner = np.arange(n)
-    stack = [(x, y)]
-    change = 0.0
+def _join(target, count, owner, x, y, cell, log):
+    """Make two states one, and those that they then both lead to, in place. owner: of each state the one that it is now
+    part of. Returns log, entries of the log, states that are part of others, and the change of the description in bits.
+    """
+    last = target.shape[1]
+    stack, gone = [(x, y)], [x for _ in range(0)]
+    change, used = 0.0, 0
     while len(stack):
         a, b = stack.pop()
         while owner[a] != a:
@@ -334,20 +344,32 @@ def _join(target, count, alive, x, y, cell):
             continue
         if b == 0:
             a, b = b, a
-        owner[b], alive[b] = a, False
+        owner[b] = a
+        gone.append(b)
         change -= _bits(count[a], cell) + _bits(count[b], cell)
-        count[a] += count[b]
+        for s in range(last + 1):
+            if count[b, s] == 0:
+                continue
+            if used == len(log):
+                log = np.concatenate((log, np.empty_like(log)))
+            _note(log, used, target, count, a, s)
+            used += 1
+            count[a, s] += count[b, s]
+            if s == last:
+                continue
+            if target[a, s] < 0:
+                target[a, s] = target[b, s]
+            else:
+                stack.append((target[a, s], target[b, s]))
         change += _bits(count[a], cell)
-        for s in range(n_symbols):
-            if target[b, s] >= 0:
-                if target[a, s] < 0:
-                    target[a, s] = target[b, s]
-                else:
-                    stack.append((target[a, s], target[b, s]))
-    for a in range(n):
-        for s in range(n_symbols):
+    return log, used, gone, change
+
+
+@numba.njit(cache=True)
+def _lead_to_owners(target, owner):
+    for a in range(target.shape[0]):
+        for s in range(target.shape[1]):
             t = target[a, s]
             while t >= 0 and owner[t] != t:
                 t = owner[t]
             target[a, s] = t
-    return change, target, count, alive

@@ -69,7 +69,8 @@ def language_id(config: LanguageConfig) -> str:
 def learn_language(run: Run, config: LanguageConfig, *, force: bool = False) -> LanguageResult:
     """Recover the language of a group of traces; writes languages/ID/{grammar.json,lexicon,variants}.
 
-    Support asked for is that of the mine stage. Memory: about 80 bytes a unit of the two groups.
+    Support asked for is that of the mine stage. Memory: about 80 bytes a unit of the two groups; for a grammar 12 bytes
+    a unit (of `max_units`) and category.
 
     What it does not show: that people would call it a language. Read the verdicts with their intervals: a grammar that
     does not beat a Markov model on unseen problems explains nothing that order alone does not.

@@ -60,9 +60,13 @@ def find_words(
     led = np.zeros(n, bool)
     pair = np.flatnonzero(mine[:-1] & mine[1:] & (doc[:-1] == doc[1:]) & good[symbols[:-1]] & good[symbols[1:]])
     codes, times = np.unique(symbols[pair].astype(np.int64) * n + symbols[pair + 1], return_counts=True)
-    for code, many in zip(codes.tolist(), times.tolist(), strict=True):
-        a, b = divmod(code, n)
-        if a != b and many >= TOGETHER * max(here[a], here[b]):
+    for i in np.argsort(-times, kind="stable").tolist():
+        a, b = divmod(int(codes[i]), n)
+        last = b
+        while follows[last] >= 0:
+            last = follows[last]
+        # A word said again and again leads back to where it begins.
+        if a != last and times[i] >= TOGETHER * max(here[a], here[b]):
             follows[a], led[b] = b, True
     found = []
     for first in np.flatnonzero(good & ~led):

@@ -130,9 +130,10 @@ def named(grammar: dict[int, list[tuple[Expr, int]]]) -> dict[str, Expr]:
     number = 0
     while True:
         saved = {run: (n - 1) * (len(run) - 1) for run, n in _repeated(list(rules.values())).items()}
-        run = max(saved, key=lambda r: (saved[r], repr(r)), default=())
-        if not run or saved[run] < 2:
+        most = max(saved.values(), default=0)
+        if most < 2:
             return rules
+        run = max((r for r, bits in saved.items() if bits == most), key=repr)
         number += 1
         name = f"N{number}"
         rules = {k: _replaced(rule, run, name) for k, rule in rules.items()}
@@ -141,14 +142,21 @@ def named(grammar: dict[int, list[tuple[Expr, int]]]) -> dict[str, Expr]:
 
 def _repeated(rules: list[Expr]) -> dict[tuple, int]:
     """Runs of two parts or more that stand in more than one place, and how often, without overlap."""
-    runs: set[tuple] = set()
-    seen: set[tuple] = set()
+    # Parts by number: to look up a run of phrases costs as much as to read them all.
+    number: dict[Expr, int] = {}
+    counts: dict[tuple, int] = defaultdict(int)
+    where: dict[tuple, tuple] = {}
     for part in (p for rule in rules for p in _sequences(rule)):
+        coded = tuple([number.setdefault(p, len(number)) for p in part])
+        free: dict[tuple, int] = {}  # where each run may stand next
         for i in range(len(part)):
             for j in range(i + 2, min(len(part), i + _LONGEST_RUN) + 1):
-                (runs if part[i:j] in seen else seen).add(part[i:j])
-    counts = {run: sum(_occurrences(rule, run) for rule in rules) for run in runs}
-    return {run: n for run, n in counts.items() if n > 1}
+                run = coded[i:j]
+                if free.get(run, 0) <= i:
+                    counts[run] += 1
+                    free[run] = j
+                    where[run] = part, i, j
+    return {part[i:j]: counts[run] for run, (part, i, j) in where.items() if counts[run] > 1}
 
 
 def _sequences(expr) -> Iterator[tuple]:
@@ -157,17 +165,6 @@ def _sequences(expr) -> Iterator[tuple]:
             yield expr[1:]
         for part in expr[1:]:
             yield from _sequences(part)
-
-
-def _occurrences(expr, run: tuple) -> int:
-    count = 0
-    for part in _sequences(expr):
-        i = 0
-        while i + len(run) <= len(part):
-            hit = part[i : i + len(run)] == run
-            count += hit
-            i += len(run) if hit else 1
-    return count
 
 
 def _replaced(expr, run: tuple, name: str):
