@@ -216,7 +216,7 @@ def _number(value: float | None) -> str:
 def mine(argv: list[str]) -> int:
     """Find the motifs of all traces, pooled, and count them by model and domain; the language of one group."""
     from dsl_probe.mine.language import LanguageConfig, learn_language
-    from dsl_probe.mine.stage import MineConfig, mine_motifs
+    from dsl_probe.mine.stage import MineConfig, MineResult, mine_motifs
     from dsl_probe.store import Run
 
     @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def mine(argv: list[str]) -> int:
 
         With --language.group model=NAME also the language of these traces: its grammar by domain, and with
         --language.reference model=BASE the words and phrases that it uses far more than that. --force then replaces the
-        language; motifs that are there with this setting are kept.
+        language; motifs that are there are kept, whatever setting they were mined with, where none is given.
         """
 
         config: Annotated[MineConfig, _Flat] = field(default_factory=MineConfig)
@@ -237,7 +237,11 @@ def mine(argv: list[str]) -> int:
 
     o = parse(Options, "mine", argv, MineConfig())
     run, of_group = Run(o.run), bool(o.language.group)
-    result = mine_motifs(run, o.config, workers=o.workers, force=o.force and not of_group and not o.growth)
+    mined = run.stage("mine") if (of_group or o.growth) and o.config == MineConfig() else None
+    if mined:  # whatever it was mined with
+        result = MineResult(**mined["counts"])
+    else:
+        result = mine_motifs(run, o.config, workers=o.workers, force=o.force and not of_group and not o.growth)
     lines = [
         f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
         f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",

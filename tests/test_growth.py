@@ -1,4 +1,4 @@
-"""Growth over training: planted births and deaths, nothing in text that stays the same, and the split's own arithmetic."""
+"""Growth over training: planted births and deaths, nothing in text that stays the same, the split by brute force."""
 
 from pathlib import Path
 

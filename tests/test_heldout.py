@@ -66,6 +66,18 @@ def test_the_grammar_wins_on_a_countdown_and_not_when_shuffled():
     assert not verdict(null | {"shuffled": null}).startswith("supported")
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_topics_without_order_are_no_language(alpha: float):
+    """Each document draws its units from a mixture of its own: the code with a memory wins nothing by knowing that."""
+    rng = np.random.default_rng(5)
+    made = [
+        (1 + rng.choice(30, rng.integers(15, 40), p=rng.dirichlet(np.full(30, alpha)))).tolist() for _ in range(300)
+    ]
+    bits, _ = measured(texts(made), 31)
+    null, _ = measured(texts(made).shuffled(0), 31)
+    assert not verdict(bits | {"shuffled": null}).startswith("supported")
+
+
 def test_verdict_reads_the_intervals():
     null = {"difference": [0.1, 0.0, 0.2], "difference_both": [0, -0.01, 0.01]}
     made = {"difference": [0.1, 0.05, 0.2], "difference_both": [-0.1, -0.2, -0.05], "shuffled": null}

@@ -19,7 +19,7 @@ _TARGETS = 5.0  # bits that naming the state that an edge leads to is taken to c
 # so many once in a million pairs (half of a chi-squared quantile, in bits).
 _CHANCE, _CHANCE_EDGE = 16.0, 2.0
 _LOOK = 200  # edges that are looked at where too few sequences come to a state for a test
-_MOST = 256  # states; beyond, all that is left is merged into the one that it is most like
+_MOST = 128  # states; beyond, all that is left is merged into the one that it is most like
 LEAST = 20  # sequences that must come to a state for it to stay one of its own
 
 

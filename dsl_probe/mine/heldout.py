@@ -2,7 +2,9 @@
 
 Three codes of the same units, learnt on the same documents:
 
-- markov: interpolated Kneser-Ney of the order that is best on a part of these documents.
+- markov: interpolated Kneser-Ney of the order that is best on a part of these documents, mixed with a cache: units that
+  came before in the document come again (Kuhn and De Mori 1990). Without it a code that looks back further would win by
+  knowing the topic, with no order in the text at all.
 - grammar: the category by the automaton's state, then the unit by its category, the state, and the units of that
   category that came before it in the document, however far back (a tier: Goldsmith 1976; Heinz et al. 2011).
 - both: the category by the automaton, backing off to the Markov model; the unit by a mixture of the two.
@@ -21,6 +23,7 @@ from dsl_probe.mine.categories import REST, categories
 
 ORDERS = (1, 2, 3, 4, 5, 6, 8)
 _TIER = 3  # units of the same category that are looked back at
+_CACHES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 _STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0, 2048.0, np.inf)
 RARE = 0  # the unit that stands for all that occur in one document alone
 
@@ -96,6 +99,8 @@ def code(train: Texts, test: Texts, n: int, grammar: Grammar, seed: int = 0) -> 
     fit, held = train.of(~part), train.of(part)
     scores = {k: float(np.log2(_markov(fit, n, k)(*_asked(held, n, k))[0]).sum()) for k in ORDERS}
     order = max(scores, key=scores.__getitem__)
+    again, near = _again(held, n), _markov(fit, n, order)(*_asked(held, n, order))[0]
+    cache = max(_CACHES, key=lambda w: float(np.log2(_cached(near, again, w)).sum()))
     tuned, smaller = {}, learn_grammar(fit, n)
     for name, k in (("grammar", 1), ("both", order)):
         parts = _parts(fit, held, n, k, smaller)
@@ -104,12 +109,10 @@ def code(train: Texts, test: Texts, n: int, grammar: Grammar, seed: int = 0) -> 
     bits, parameters = {}, {}
     for name, (k, strength, weight) in tuned.items():
         parts = _parts(train, test, n, k, grammar)
-        if name == "grammar":
-            weight = np.zeros_like(weight)
-        bits[name] = -np.log2(_mixed(parts, strength, weight)[0])
+        bits[name] = -np.log2(_mixed(parts, strength, 0.0 if name == "grammar" else weight)[0])
         parameters[name] = parts.parameters
     markov = _markov(train, n, order)
-    bits["markov"] = -np.log2(markov(*_asked(test, n, order))[0])
+    bits["markov"] = -np.log2(_cached(markov(*_asked(test, n, order))[0], _again(test, n), cache))
     parameters["markov"] = markov.parameters
     doc = np.repeat(np.arange(len(test.problem)), np.diff(test.bounds) + 1)
     total = {name: np.bincount(doc, b, len(test.problem)) for name, b in bits.items()}
@@ -201,22 +204,32 @@ def _tier(texts: Texts, n: int, category: np.ndarray, states: np.ndarray) -> np.
     return out
 
 
-def _mixed(parts: _Parts, strength: float, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of each unit, and by category how much of it is the Markov model's (fitted where not given)."""
-    if np.isinf(strength):
-        ahead = parts.share
-    else:
+def _mixed(parts: _Parts, strength: float, weight: float | None) -> tuple[np.ndarray, float]:
+    """Probability of each unit, and how much of the unit in its category is the Markov model's: fitted if not given."""
+    ahead = parts.share
+    if not np.isinf(strength):
         ahead = (parts.uses + strength * parts.share) / (parts.total + strength)
     near = parts.unit / parts.share
-    groups = int(parts.category.max()) + 1
     if weight is None:
-        weight = np.full(groups, 0.5)
-        size = np.bincount(parts.category, minlength=groups)
+        weight = 0.5
         for _ in range(30):
-            w = weight[parts.category]
-            mine = w * near / (w * near + (1 - w) * parts.tier)
-            weight = (np.bincount(parts.category, mine, groups) + 1) / (size + 2)
-    elif len(weight) < groups:
-        weight = np.append(weight, np.full(groups - len(weight), weight.mean()))
-    w = weight[parts.category]
-    return ahead * (w * near + (1 - w) * parts.tier), weight
+            weight = float((weight * near / (weight * near + (1 - weight) * parts.tier)).mean())
+    return ahead * (weight * near + (1 - weight) * parts.tier), weight
+
+
+def _cached(p: np.ndarray, again: np.ndarray, weight: float) -> np.ndarray:
+    """A model mixed with a cache: again float64[k], share of the document's units so far that were this one; NaN at its
+    beginning."""
+    return np.where(np.isnan(again), p, (1 - weight) * p + weight * again)
+
+
+def _again(texts: Texts, n: int) -> np.ndarray:
+    symbols, bounds = _ended(texts, n)
+    doc = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    place = np.arange(len(symbols)) - bounds[doc]
+    order = np.lexsort((place, symbols, doc))
+    first = np.concatenate([[True], (np.diff(doc[order]) != 0) | (np.diff(symbols[order]) != 0)])
+    run = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    earlier = np.empty(len(order))
+    earlier[order] = run
+    return np.where(place > 0, earlier / np.maximum(place, 1), np.nan)

@@ -14,6 +14,7 @@ from dsl_probe.mine.automaton import Automaton
 Expr = int | str | tuple
 NOTHING: Expr = ("seq",)
 END = -1
+_NAMES = 60  # names that are given, so that long grammars do not take long
 _LONGEST_RUN = 12  # parts that get a name together
 _LONGEST, _WHOLE = 60, 400  # symbols in an expression, and in the grammar, before states are rather kept
 
@@ -127,17 +128,16 @@ def named(grammar: dict[int, list[tuple[Expr, int]]]) -> dict[str, Expr]:
     for state, out in grammar.items():
         name = "S" if state == 0 else f"S{state}"
         rules[name] = alt([seq(e, *(() if to == END else (f"S{to}",))) for e, to in out])
-    number = 0
-    while True:
+    for number in range(1, _NAMES + 1):
         saved = {run: (n - 1) * (len(run) - 1) for run, n in _repeated(list(rules.values())).items()}
         most = max(saved.values(), default=0)
         if most < 2:
-            return rules
+            break
         run = max((r for r, bits in saved.items() if bits == most), key=repr)
-        number += 1
         name = f"N{number}"
         rules = {k: _replaced(rule, run, name) for k, rule in rules.items()}
         rules[name] = ("seq", *run)
+    return rules
 
 
 def _repeated(rules: list[Expr]) -> dict[tuple, int]:
