@@ -41,11 +41,11 @@ class Example:
 class Entry:
     """One entry. Shares are of its uses, 0 to 1; counts are of uses.
 
-    kind: word | phrase (of a language), motif (of a run). slots: units of the pattern that are typed slots, `*` for any
-    unit. variants: (text, count), falling. gloss: the short one, in brackets. where: (place, share, share of all counted
-    units that stand so). before, after: (unit, share). categories: (domain, the other units of its category). domains,
-    models, regimes: (name, count). reference_count, g2: of the reference; None without one. bits: (name of a score, mean
-    bits a use under its model).
+    kind: word | phrase (of a language), motif (of a run). slots: units of the pattern that are typed slots, `*` for
+    any unit. variants: (text, count), falling. gloss: the short one, in brackets. where: (place, share, share of all
+    counted units that stand so). before, after: (unit, share). categories: (domain, the other units of its category).
+    contexts: (domain, category before most often, share, category after, share) by the grammars. domains, models, regimes: (name, count). reference_count, g2: of the reference; None without one. bits: (name of a
+    score, mean bits a use under its model).
     """
 
     motif_id: str
@@ -63,6 +63,7 @@ class Entry:
     before: tuple[tuple[str, float], ...]
     after: tuple[tuple[str, float], ...]
     categories: tuple[tuple[str, tuple[str, ...]], ...]
+    contexts: tuple[tuple[str, str, float, str, float], ...]
     examples: tuple[Example, ...]
     domains: tuple[tuple[str, int], ...]
     models: tuple[tuple[str, int], ...]
@@ -93,7 +94,8 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
     facts = {c: traces[c].to_pylist() for c in ("problem_id", "trace_id", "domain", "regime")}
     facts["model"] = group_column(traces).to_pylist()
     places, usual = _places(units, uses)
-    members = _categories(run, language)
+    grammars = _grammars(run, language)
+    domain = np.array(facts["domain"], object)
     joiner = "" if (run.stage("mine") or {})["config"]["units"] == "tokens" else " "
     bounds = np.searchsorted(uses.entry, np.arange(len(lexicon.entries) + 1))
     picked = [_pick(uses.at[a:b], facts) + a for a, b in pairwise(bounds)]
@@ -106,7 +108,12 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
         where = tuple((name, float(at[own].sum() / n), usual[name]) for name, at in places.items())
         before, after = _neighbours(units, uses, own)
         pattern = tuple(row["pattern"])
-        categories = tuple((d, m) for d, of in members.items() if len(pattern) == 1 and (m := of.get(pattern[0])))
+        categories = tuple(
+            (d, tuple(u for u in of[pattern[0]][1] if u != pattern[0]))
+            for d, of in grammars.items()
+            if len(pattern) == 1 and len(of.get(pattern[0], ("", ()))[1]) > 1
+        )
+        contexts = _contexts(units, uses, own, domain, grammars)
         told = {k: Counter(facts[k][t] for t in uses.at[own].tolist()) for k in ("domain", "model", "regime")}
         often = dict(told["domain"])
         made.append(
@@ -121,13 +128,12 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
                 problems=row["problems"],
                 found=own.stop - own.start,
                 variants=tuple((joiner.join(p), many) for p, many in lexicon.variants.get(row["motif_id"], ())),
-                gloss=_gloss(
-                    row["text"], where, before, after, max(categories, key=lambda c: often.get(c[0], 0), default=None)
-                ),
+                gloss=_gloss(row["text"], where, before, after, *(_of_most(x, often) for x in (contexts, categories))),
                 where=where,
                 before=before,
                 after=after,
                 categories=categories,
+                contexts=contexts,
                 examples=tuple(examples[int(k)] for k in picked[i]),
                 domains=_ranked(told["domain"]),
                 models=_ranked(told["model"]),
@@ -190,22 +196,54 @@ def _neighbours(units: Units, uses: Uses, own: slice) -> tuple[tuple[tuple[str, 
     return tuple(sides)
 
 
-def _categories(run: Run, language: str | None) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Domain -> unit -> the other units of its category, of categories with more than one."""
+def _grammars(run: Run, language: str | None) -> dict[str, dict[str, tuple[str, list[str]]]]:
+    """Domain -> unit -> name and units of its category; categories of rare units are none."""
     if language is None or not run.has(f"languages/{language}/grammar.json"):
         return {}
     return {
-        domain: {u: tuple(o for o in units if o != u) for units in g["categories"][2:] if len(units) > 1 for u in units}
+        domain: {
+            unit: (name, members)
+            for name, members in zip(g["names"][2:], g["categories"][2:], strict=True)
+            for unit in members
+        }
         for domain, g in run.json(f"languages/{language}/grammar.json").items()
         if "categories" in g  # too few problems: none was learnt
     }
 
 
-def _gloss(text: str, where, before, after, category: tuple[str, tuple[str, ...]] | None) -> str:
+def _contexts(units: Units, uses: Uses, own: slice, domain: np.ndarray, grammars) -> tuple:
+    """Of each domain with a grammar: the category most often before and after, with shares of the uses there."""
+    low, high = units.bounds[uses.at[own]], units.bounds[uses.at[own] + 1]
+    start, stop = uses.start[own], uses.stop[own]
+    found = []
+    for name, of in grammars.items():
+        here = np.flatnonzero(domain[uses.at[own]] == name)
+        if len(here) == 0:
+            continue
+        sides = []
+        for inside, at, edge in ((start > low, start - 1, START), (stop < high, stop, END)):
+            forms = (units.forms[units.symbols[at[k]]] if inside[k] else None for k in here.tolist())
+            counts = Counter(edge if form is None else of.get(form, ("rare",))[0] for form in forms)
+            side, many = min(counts.items(), key=lambda item: (-item[1], item[0]))
+            sides += [side, many / len(here)]
+        found.append((name, *sides))
+    return tuple(found)
+
+
+def _of_most(by_domain, uses: dict[str, int]):
+    """What is said of the domain with most uses; None if nothing is."""
+    return max(by_domain, key=lambda said: uses.get(said[0], 0), default=None)
+
+
+def _gloss(text: str, where, before, after, context, category) -> str:
     place = next((name for name, share, _ in where if share >= MOST), None)
-    for side, found in (("after", before), ("before", after)):
-        if place is None and found and found[0][1] >= MOST:
-            place = f"{side} {found[0][0]}"
+    sides = [("after", *pair, "") for pair in before[:1]] + [("before", *pair, "") for pair in after[:1]]
+    if context:
+        domain, *of = context
+        sides += [("after", *of[:2], f" in {domain}"), ("before", *of[2:], f" in {domain}")]
+    for side, unit, share, note in sides:
+        if place is None and share >= MOST:
+            place = f"{side} {unit}{note}"
     place = place or "anywhere"
     if category is None:
         return f"[{place}]"

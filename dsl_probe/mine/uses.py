@@ -17,8 +17,8 @@ from dsl_probe.types import ECHO, FORMAT, PREFIX, UserError
 
 @dataclass(frozen=True)
 class Lexicon:
-    """entries: rows of the table. variants: motif_id -> (pattern, count), falling. rows: its traces, ascending. private:
-    whether it holds what a reference lacks, and no parse is stored."""
+    """entries: rows of the table. variants: motif_id -> (pattern, count), falling. rows: its traces, ascending.
+    private: whether it holds what a reference lacks, and no parse is stored."""
 
     entries: list[dict[str, Any]]
     variants: dict[str, list[tuple[list[str], int]]]
