@@ -18,7 +18,7 @@ from dsl_probe.mine.uses import Units, Uses, find_uses, read_lexicon, read_rows
 from dsl_probe.store import Run
 from dsl_probe.types import ECHO, FORMAT, PREFIX
 
-MOST = 0.5  # share of an entry's uses in one place from which on the place is its gloss
+MOST, OFTEN = 0.5, 0.25  # share of an entry's uses in one place from which on the place is its gloss; is "often" said
 START, END = "(start)", "(end)"
 _NEIGHBOURS, _EXAMPLES, _SHOWN_MEMBERS = 3, 3, 4
 _CONTEXT = 60  # characters of an example before and after the use
@@ -44,8 +44,9 @@ class Entry:
     kind: word | phrase (of a language), motif (of a run). slots: units of the pattern that are typed slots, `*` for
     any unit. variants: (text, count), falling. gloss: the short one, in brackets. where: (place, share, share of all
     counted units that stand so). before, after: (unit, share). categories: (domain, the other units of its category).
-    contexts: (domain, category before most often, share, category after, share) by the grammars. domains, models, regimes: (name, count). reference_count, g2: of the reference; None without one. bits: (name of a
-    score, mean bits a use under its model).
+    contexts: (domain, category before most often, share, category after, share) by the grammars. domains, models,
+    regimes: (name, count). reference_count, g2: of the reference; None without one. bits: (name of a score, mean bits
+    a use under its model).
     """
 
     motif_id: str
@@ -78,11 +79,12 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
     """The entries of a run's lexicon, or of a language's, by falling count.
 
     `found`: uses that stand in the traces read, on which gloss, neighbours and examples rest. It is `count`, but for
-    private phrases with more than 100 variants, and for the run's lexicon in the traces of one group. Memory: about 40
+    private phrases that overlap with others or have more than 100 variants, and for the run's lexicon in the traces of
+    one group. Memory: about 40
     bytes a unit.
 
     >>> dictionary(Run("runs/demo"), "rl-only")[0].gloss     # doctest: +SKIP
-    '[after NUM: quil | zorn | blef | molo | tisk ...]'
+    '[after [ii i iv ...] in walk: quil | blef | nabe | tisk | wuse ...]'
 
     What it does not show: a meaning. A gloss says where an entry stands, and two entries of one gloss may differ in all
     else. Shares of all units stand beside it: where most units follow a number, that one does tells little.
@@ -115,7 +117,8 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
         )
         contexts = _contexts(units, uses, own, domain, grammars)
         told = {k: Counter(facts[k][t] for t in uses.at[own].tolist()) for k in ("domain", "model", "regime")}
-        often = dict(told["domain"])
+        context, category = (_of_most(said, told["domain"]) for said in (contexts, categories))
+        note = f" in {context[0]}" if context else ""
         made.append(
             Entry(
                 motif_id=row["motif_id"],
@@ -128,7 +131,7 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
                 problems=row["problems"],
                 found=own.stop - own.start,
                 variants=tuple((joiner.join(p), many) for p, many in lexicon.variants.get(row["motif_id"], ())),
-                gloss=_gloss(row["text"], where, before, after, *(_of_most(x, often) for x in (contexts, categories))),
+                gloss=_gloss(row["text"], where, before, after, context, category, note),
                 where=where,
                 before=before,
                 after=after,
@@ -149,6 +152,12 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
             )
         )
     return sorted(made, key=lambda e: (-e.count, e.motif_id))
+
+
+def gloss_in(entry: Entry, domain: str) -> str:
+    """The short gloss of an entry in a trace of this domain: by the domain's own grammar, where there is one."""
+    context, category = (next((x for x in of if x[0] == domain), None) for of in (entry.contexts, entry.categories))
+    return _gloss(entry.text, entry.where, entry.before, entry.after, context, category, "")
 
 
 def _ranked(counts: Counter) -> tuple[tuple[str, int], ...]:
@@ -235,16 +244,19 @@ def _of_most(by_domain, uses: dict[str, int]):
     return max(by_domain, key=lambda said: uses.get(said[0], 0), default=None)
 
 
-def _gloss(text: str, where, before, after, context, category) -> str:
-    place = next((name for name, share, _ in where if share >= MOST), None)
-    sides = [("after", *pair, "") for pair in before[:1]] + [("before", *pair, "") for pair in after[:1]]
+def _gloss(text: str, where, before, after, context, category, note: str) -> str:
+    """The first place with MOST of the uses; else the one with the most, if they are OFTEN, and for a rule also twice
+    what is usual."""
+    places = [(name, share, share >= 2 * usual) for name, share, usual in where]
+    sides = [(f"after {unit}", share) for unit, share in before[:1]]
+    sides += [(f"before {unit}", share) for unit, share in after[:1]]
     if context:
-        domain, *of = context
-        sides += [("after", *of[:2], f" in {domain}"), ("before", *of[2:], f" in {domain}")]
-    for side, unit, share, note in sides:
-        if place is None and share >= MOST:
-            place = f"{side} {unit}{note}"
-    place = place or "anywhere"
+        sides += [(f"after {context[1]}{note}", context[2]), (f"before {context[3]}{note}", context[4])]
+    places += [(name, share, True) for name, share in sides]
+    place = next((name for name, share, _ in places if share >= MOST), None)
+    if place is None:
+        name, share, _ = max((p for p in places if p[2]), key=lambda p: p[1], default=("", 0.0, True))
+        place = f"often {name}" if share >= OFTEN else "anywhere"
     if category is None:
         return f"[{place}]"
     others = category[1]
