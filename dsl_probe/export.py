@@ -54,9 +54,9 @@ def _grammar(run: Run, format: Format, language: str | None) -> str:
     if format == "graphml":
         import networkx as nx
 
-        from dsl_probe.mine.graph import automaton_graph
+        from dsl_probe.mine.graph import automaton_graph, for_xml
 
-        automata = {f"{domain}:": automaton_graph(g) for domain, g in grammars.items() if "edges" in g}
+        automata = {f"{for_xml(domain)}:": automaton_graph(g) for domain, g in grammars.items() if "edges" in g}
         return _graphml(nx.union_all(automata.values(), rename=automata) if automata else nx.DiGraph())
     title = f"Grammar of {language}"
     return text.as_html(grammars, title) if format == "html" else text.as_markdown(grammars, title)

@@ -16,7 +16,8 @@ from dsl_probe.mine.dictionary import dictionary, gloss_in
 from dsl_probe.mine.dictionary_text import as_html, as_json, as_markdown
 from dsl_probe.mine.language import LanguageConfig, learn_language
 from dsl_probe.mine.translate import translate
-from dsl_probe.mine.uses import cover, find_uses, read_lexicon, read_rows
+from dsl_probe.mine.uses import Lexicon, Units, cover, find_uses, read_lexicon, read_rows
+from dsl_probe.types import ECHO
 
 HOSTILE = '<script>alert("x")</script> | \u202e'
 DOMAIN = "<i>d|e"
@@ -169,6 +170,24 @@ def test_what_cannot_be_exported_says_what_can(planted, tiny_run, capsys):
     assert "--language.group" in capsys.readouterr().err
 
 
+def test_private_uses_are_found_by_their_variants_outside_echoes_and_within_one_trace(planted):
+    forms = list("abcd")
+    symbols = np.array([0, 1, 2, 0, 1, 0, 1, 3, 2, 0, 1, 2])
+    flags = np.zeros(12, np.uint8)
+    flags[4] = ECHO
+    bounds = np.array([0, 6, 11, 12])
+    units = Units(np.arange(3), symbols, flags, symbols, symbols, bounds[:-1], bounds, forms)
+    entry = {"motif_id": "m", "pattern": ["a", "b", "*", "c"]}
+    lexicon = Lexicon([entry], {"m": [(["a", "b"], 3), (["a", "b", "c"], 2), (["b", "d", "c"], 1)]}, np.arange(3), True)
+    uses = find_uses(planted, lexicon, units)
+    # 0-2 whole, not 0-1; 3-4 is an echo; 5-6 runs over two traces; 6-8; 9-10, whose third unit is of another trace.
+    assert list(zip(uses.start.tolist(), uses.stop.tolist(), uses.at.tolist(), strict=True)) == [
+        (0, 3, 0),
+        (6, 9, 1),
+        (9, 11, 1),
+    ]
+
+
 def test_bits_of_uses_are_those_of_their_tokens(tmp_path):
     import pyarrow as pa
 
@@ -181,9 +200,9 @@ def test_bits_of_uses_are_those_of_their_tokens(tmp_path):
     assert all(e.bits == () for e in dictionary(run, "x"))
     scores = []
     for i, text in enumerate(run.traces(["text"]).text):  # a token a word, of which the first has no score
-        spans = [m.span() for m in re.finditer(r"\S+", text)]
+        spans = [m.span() for m in re.finditer(r"\s*\S+", text)]  # tokens that meet, with their space before
         cost = {"xilo": 3.0, "zorp": 5.0}
-        logs = [None] + [-cost.get(text[a:b], 1.0) * float(np.log(2)) for a, b in spans[1:]]
+        logs = [None] + [-cost.get(text[a:b].strip(), 1.0) * float(np.log(2)) for a, b in spans[1:]]
         row: dict = dict.fromkeys(SCORES.names) | {"trace_row": i, "logprobs": logs}
         scores.append(row | {"starts": [a for a, _ in spans], "stops": [b for _, b in spans]})
     assert run.begin("score.ref", {}, {})

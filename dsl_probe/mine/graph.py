@@ -90,10 +90,19 @@ def transition_graph(sequences: Sequence[np.ndarray], labels: Sequence[str]) -> 
     code, count = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]), return_counts=True)
     graph = nx.DiGraph()
     graph.add_nodes_from(
-        (i, {"label": labels[i].translate(_NO_XML), "count": int(used[i])}) for i in np.flatnonzero(used).tolist()
+        (i, {"label": for_xml(labels[i]), "count": int(used[i])}) for i in np.flatnonzero(used).tolist()
     )
     graph.add_edges_from((c // n, c % n, {"count": k}) for c, k in zip(code.tolist(), count.tolist(), strict=True))
     return graph
+
+
+def for_xml(text: str) -> str:
+    """Text with U+FFFD for what XML cannot hold.
+
+    >>> for_xml("a\\x00<") == "a\\ufffd<"
+    True
+    """
+    return text.translate(_NO_XML)
 
 
 def automaton_graph(grammar: dict[str, Any]) -> "nx.DiGraph":
@@ -106,7 +115,7 @@ def automaton_graph(grammar: dict[str, Any]) -> "nx.DiGraph":
     for s in range(grammar["states"]):
         graph.add_node(s, label=f"S{s}" if s else "S", count=ends.get(s, 0), ends=ends.get(s, 0))
     for s, category, to, uses in grammar["edges"]:
-        label = grammar["names"][category].translate(_NO_XML)
+        label = for_xml(grammar["names"][category])
         graph.nodes[s]["count"] += uses
         if graph.has_edge(s, to):
             edge = graph.edges[s, to]
