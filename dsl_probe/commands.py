@@ -296,6 +296,38 @@ def compare(argv: list[str]) -> int:
     return 0
 
 
+def export(argv: list[str]) -> int:
+    """Write a dictionary or a grammar as Markdown, JSON, HTML or GraphML."""
+    from dsl_probe.export import Format, What
+    from dsl_probe.export import export as export_text
+    from dsl_probe.store import Run, replacing
+
+    @dataclass(frozen=True)
+    class Options(OfRun):
+        """Write what a run knows of a language: dsl-probe export RUN --what dictionary --format html --out FILE."""
+
+        what: What = "dictionary"
+        """The dictionary of a lexicon, or the grammar of a language."""
+        format: Format = "md"
+        """graphml: the graph of which entry follows which, or the automata of the grammar."""
+        language: str | None = None
+        """A language that mine has learnt, by its folder's name (default: the run's own lexicon)."""
+        out: Path | None = None
+        """The file to write (default: stdout)."""
+
+    o = parse(Options, "export", argv)
+    text = export_text(Run(o.run), o.what, o.format, o.language)
+    content: dict[str, Any] = {"what": o.what, "format": o.format, "language": o.language}
+    if o.out is None:
+        show(o.json, content | {"text": text}, [text.removesuffix("\n")])
+        return 0
+    with replacing(o.out) as temporary:
+        temporary.write_text(text, "utf-8")
+    size = o.out.stat().st_size
+    show(o.json, content | {"out": str(o.out), "bytes": size}, [f"{size:,} B of {o.format} -> {o.out}"])
+    return 0
+
+
 def status(argv: list[str]) -> int:
     """Which stages of a run are done, stale, cut off or damaged."""
     from dsl_probe.store import Run

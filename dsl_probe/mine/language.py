@@ -84,7 +84,7 @@ def learn_language(run: Run, config: LanguageConfig, *, force: bool = False) -> 
     if not run.begin(stage, asdict(config), run.trace_files() | run.outputs("mine"), force):
         return LanguageResult(**run.counts(stage))
     try:
-        own, reference, traces = _rows(run, config)
+        own, reference, traces = language_rows(run, config)
     except UserError:
         run.abandon(stage)
         raise
@@ -139,7 +139,9 @@ class _Text:
     least: dict[str, Any]
 
 
-def _rows(run: Run, config: LanguageConfig) -> tuple[np.ndarray, np.ndarray | None, pa.Table]:
+def language_rows(run: Run, config: LanguageConfig) -> tuple[np.ndarray, np.ndarray | None, pa.Table]:
+    """Rows of the group and of its reference, on the problems that both answered; and the columns of all traces that
+    they were chosen by."""
     columns = {"problem_id", "domain", *group_columns(config.group, config.reference)}
     traces = run.all_shards("traces", sorted(columns))
     own = select_rows(traces, config.group)
