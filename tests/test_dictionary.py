@@ -211,3 +211,11 @@ def test_bits_of_uses_are_those_of_their_tokens(tmp_path):
     bits = {e.text: dict(e.bits)["ref"] for e in dictionary(run, "x")}
     assert bits["xilo"] == pytest.approx(3, abs=1e-5) and bits["zorp"] == pytest.approx(5, abs=1e-5)
     assert bits["yarn"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_lexicon_without_entries_is_a_dictionary_without(tmp_path):
+    run = dsl_probe.Run.create(tmp_path / "run")
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", trace_rows()[:3])])
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=99, min_problems=99), workers=1)
+    assert dictionary(run) == [] and "0 entries" in as_markdown([])
+    assert [p.gloss for p in translate(run, 0)] == [None]

@@ -46,7 +46,8 @@ def as_markdown(entries: Sequence[Entry], title: str = "Dictionary") -> str:
         lines += ["", f"## {md(entry.text)}", "", f"{md(entry.gloss)}", ""]
         lines += [f"- {md(name)}: {md(value)}" for name, value in facts(entry)]
         lines += [
-            f"- {md(e.domain)}: {md(e.before).strip()} **{md(e.use)}** {md(e.after).strip()}" for e in entry.examples
+            f"- {md(e.domain)}: {md(e.before).strip()} **{md(e.use).strip()}** {md(e.after).strip()}"
+            for e in entry.examples
         ]
     return "\n".join(lines) + "\n"
 
