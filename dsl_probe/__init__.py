@@ -29,6 +29,7 @@ _HOME = {
     "Comparison": "share.compare",
     "compare": "share.compare",
     "growth": "share.growth",
+    "monitor": "share.monitor",
     "Finding": "share.findings",
     "findings": "share.findings",
 }
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dsl_probe.share.compare import CompareConfig, Comparison, compare
     from dsl_probe.share.findings import Finding, findings
     from dsl_probe.share.growth import growth
+    from dsl_probe.share.monitor import monitor
     from dsl_probe.store import Run
     from dsl_probe.types import Motif, Problem, Span, Trace, UserError
 
