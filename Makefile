@@ -57,6 +57,7 @@ language: $(READY)      ## what is recovered of a known language, and of the org
 	$(BIN)/python experiments/language/cipher.py
 	$(BIN)/python experiments/language/organisms.py
 	$(BIN)/python experiments/language/real.py
+	$(BIN)/python experiments/language/growth.py
 
 clean:
 	rm -rf .venv runs build dist
