@@ -2,6 +2,7 @@
 
 import charts
 import labels
+import pandas as pd
 import states
 import streamlit as st
 
@@ -51,7 +52,9 @@ picked = st.dataframe(
         "p_adj": number(format="%.3f"),
     },
 )
-asked = events.head(MOST).iloc[picked.selection.rows] if picked.selection.rows else events.head(LINES)
+up = events["change"].isin(["birth", "rise"])
+first = pd.concat([events[up].head(LINES // 2), events[~up].head(LINES // 2)])
+asked = events.head(MOST).iloc[picked.selection.rows] if picked.selection.rows else first
 shown = series[series["kind"].isin(["unit", "motif"]) & series["text"].isin(asked["text"])]
 if shown.empty:
     st.caption("None of these changes beyond chance, so none has a line.")
