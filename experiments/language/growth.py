@@ -28,7 +28,7 @@ def main() -> None:
         "# Growth over training",
         "",
         "Made by `python experiments/language/growth.py`. Shares of traces that hold a unit or motif, before and after "
-        "the step where they change most; p_adj: the largest such change of any item when steps are dealt to the traces "
+        "the step where they change most; p_adj: the largest change of any item when steps are dealt to the traces "
         "at random (199 dealings). Births and deaths: the lower share is below .05.",
         "",
         "| training run | traces at | units and motifs | births | rises | falls | deaths | strongest rises (from step) "
