@@ -11,7 +11,7 @@ from scipy import sparse
 from dsl_probe.mine.corpus import problem_codes
 from dsl_probe.store import Run
 
-_CONTENT_KINDS = ("number", "data", "math", "code", "format")
+CONTENT_KINDS = ("number", "data", "math", "code", "format")
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def unit_counts(corpus: Corpus, sample: Sample, content: Sequence[str] = ()) -> 
     vocabulary = corpus.run.table("vocabulary", ["kind", "text"])
     kinds, texts = (np.array(vocabulary[name].to_pylist(), object) for name in ("kind", "text"))
     left_out = {word.casefold() for word in content}
-    usable = ~np.isin(kinds, _CONTENT_KINDS) & np.array([text.casefold() not in left_out for text in texts], bool)
+    usable = ~np.isin(kinds, CONTENT_KINDS) & np.array([text.casefold() not in left_out for text in texts], bool)
     ids = np.concatenate(
         [s["ids"].combine_chunks().flatten().to_numpy() for s in corpus.run.each_shard("units", ["ids"])]
     )

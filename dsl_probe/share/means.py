@@ -66,6 +66,27 @@ def difference_interval(a: np.ndarray, b: np.ndarray, *, paired: bool, level: fl
     return _interval([a - b], level)
 
 
+def share_intervals(sums: np.ndarray, squares: np.ndarray, problems: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares with Wilson 95 % limits, from the sum and the sum of squares of each item's shares by problem.
+
+    The n of Wilson's interval is share (1 - share) / variance of the mean; where problems do not differ, the number of
+    problems. Limits are NaN below two problems.
+
+    >>> [x.round(3).tolist() for x in share_intervals(np.array([0.0, 5.0]), np.array([0.0, 5.0]), 10)]
+    [[0.0, 0.5], [0.0, 0.199], [0.339, 0.801]]
+    """
+    share = sums / problems
+    if problems < 2:
+        return share, np.full(len(share), np.nan), np.full(len(share), np.nan)
+    variance = np.maximum(squares - problems * share**2, 0) / (problems - 1) / problems
+    spread = share * (1 - share)
+    n = np.divide(spread, variance, out=np.full(len(share), float(problems)), where=variance > 1e-12)
+    t = float(stdtrit(problems - 1, 0.975)) ** 2
+    middle = (share + t / (2 * n)) / (1 + t / n)
+    half = np.sqrt(t * (spread / n + t / (4 * n**2))) / (1 + t / n)
+    return share, np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+
+
 def _interval(parts: Sequence[np.ndarray], level: float) -> Estimate:
     """Of a sum of independent means: variances add, degrees of freedom by Welch and Satterthwaite."""
     parts = [p[~np.isnan(p)] for p in parts]

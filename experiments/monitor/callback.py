@@ -1,14 +1,9 @@
-"""Watch a GRPO run for a language of its own: a callback for TRL that logs dsl_probe.monitor at every step.
-
-    watch = LanguageMonitor(texts_of_the_base)
-    GRPOTrainer(..., reward_funcs=[earned, watch.collect], callbacks=[watch],
-                args=GRPOConfig(..., reward_weights=[1.0, 0.0]))
-
-`collect` is a reward function that gives 0 to all and keeps what it is shown. The base's texts should answer like
-prompts: sample them from the model before training.
-"""
+"""A TRL callback that watches a GRPO run: words that the start model lacks, one opening, scripts, repetition."""
 
 import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +12,41 @@ from transformers import TrainerCallback
 import dsl_probe
 
 
-class LanguageMonitor(TrainerCallback):
-    """Logs what each step wrote beside the base: novelty, openers, turnover, scripts. `path`: a JSONL file beside.
+class Monitoring(TrainerCallback):
+    """Every `every` steps: `dsl_probe.monitor` of the last `window` completions, a line of JSON in `log`.
 
-    least: min_traces, min_problems of dsl_probe.monitor; steps of few prompts need lower ones.
+    Wrap one reward function with `watch`, and add this to the trainer's callbacks. base: texts of the model before
+    training, on the same kind of prompts. The figures also go to the trainer's own log, as monitor/NAME.
     """
 
-    def __init__(self, base: list[str], path: Path | None = None, **least: int):
-        self.base, self.path, self.least = base, path, least
-        self.texts: list[str] = []
-        self.prompts: list[str] = []
-        self.last: Any = None
+    def __init__(self, base: Sequence[str], log: Path, every: int = 5, window: int = 512):
+        self.base, self.log, self.every = list(base), log, every
+        self.seen: deque[tuple[str, str]] = deque(maxlen=window)
+        self.latest: Any = None
 
-    def collect(self, prompts: list, completions: list, **_: Any) -> list[float]:
-        """A reward of nothing: keeps the texts of the step."""
-        self.texts += [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        self.prompts += [str(p) for p in prompts]
-        return [0.0] * len(completions)
+    def watch(self, reward: Callable[..., list[float]]) -> Callable[..., list[float]]:
+        """The reward function, which now shows its completions to the monitor."""
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not self.texts:
+        @wraps(reward)
+        def watched(prompts: Sequence[Any], completions: Sequence[Any], **rest: Any) -> list[float]:
+            self.seen.extend((_text(p), _text(c)) for p, c in zip(prompts, completions, strict=True))
+            if self.latest and "log_metric" in rest:
+                for name in ("novelty", "top_opener", "script_mix", "switches", "repetition"):
+                    rest["log_metric"](f"monitor/{name}", getattr(self.latest, name).value)
+                rest["log_metric"]("monitor/new_words", len(self.latest.words))
+            return reward(prompts=prompts, completions=completions, **rest)
+
+        return watched
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.every or not self.seen or not state.is_world_process_zero:
             return
-        problems = [*self.prompts, *(f"base {i}" for i in range(len(self.base)))]
-        found = dsl_probe.monitor(self.texts, self.base, problems=problems, previous=self.last, **self.least)
-        self.last, self.texts, self.prompts = found, [], []
-        row = {"step": state.global_step} | found.as_dict()
-        state.log_history.append({f"language/{name}": value for name, value in row.items()})
-        if self.path:
-            with self.path.open("a") as file:
-                file.write(json.dumps(row | {"new": found.words[:10]}) + "\n")
+        prompts, texts = zip(*self.seen, strict=True)
+        self.latest = dsl_probe.monitor(texts, self.base, state.global_step, self.latest, problems=prompts)
+        with open(self.log, "a") as file:
+            file.write(json.dumps(self.latest.as_dict(), ensure_ascii=False) + "\n")
+
+
+def _text(message: Any) -> str:
+    """A prompt or completion as text, also where it is a conversation."""
+    return message if isinstance(message, str) else "\n".join(part["content"] for part in message)

@@ -1,89 +1,162 @@
-"""A GRPO run in TRL under the monitor, on a two-layer model on a CPU: does a language show while it is born?
+"""The monitor in a GRPO run: a 2-layer model that is paid for one nonce word, and the same run paid for nothing.
 
-    pip install -e ".[train]"
-    python experiments/monitor/run.py               half a minute -> RESULTS.md
+    pip install trl            (the extra [train])
+    python experiments/monitor/run.py [--steps 40]        a minute on a CPU -> log.jsonl, log-null.jsonl, RESULTS.md
 
-The start is a random model of two layers that was taught nothing but to write words at random; the reward is the share
-of a completion's words that are one nonce word. Nobody needs a monitor for that: it shows that the monitor sees it.
+The model is a Llama of two layers and random weights over the words of TEXT, so it starts by drawing words evenly. Its
+own completions before training are the base. Reward: the share of a completion's words that are `zorp`; in the null 0
+or 1 by the throw of a coin, so that the weights move and no word is paid for.
 """
 
+import argparse
 import json
+import random
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
-from callback import LanguageMonitor
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from trl import GRPOConfig, GRPOTrainer
+from callback import Monitoring
 
 HERE = Path(__file__).resolve().parent
-WORDS = "so the next part is to add both and then see what holds here we get it".split()  # noqa: SIM905
-NONCE, STEPS, PROMPTS, SAMPLES, LENGTH = "zorp", 30, 16, 8, 24
+NONCE = "zorp"
+TEXT = (
+    "so we add both parts and then check that the sum holds for each case of this step let me see first it must be "
+    "even or odd which means two of them are left hence by the rule above four times three is more than ten but wait "
+    "no yes if not so far all good now try again from here with less work to find what was asked"
+)
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+WORDS = (*SPECIAL, *dict.fromkeys(TEXT.split()), NONCE)
+PROMPTS, SAMPLES, LENGTH, BASE = 16, 8, 24, 64
+
+
+def tokenizer() -> Any:
+    """One token a word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+    )
+
+
+def model() -> Any:
+    """Two layers, random weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    return LlamaForCausalLM(config)
+
+
+def paid(prompts: Any, completions: list[str], **_: Any) -> list[float]:
+    """Share of the words that are the nonce."""
+    return [text.split().count(NONCE) / max(len(text.split()), 1) for text in completions]
+
+
+def coin() -> Callable[..., list[float]]:
+    """A reward that knows nothing."""
+    rng = random.Random(0)
+
+    def thrown(prompts: Any, completions: list[str], **_: Any) -> list[float]:
+        return [float(rng.random() < 0.5) for _ in completions]
+
+    return thrown
+
+
+def base_texts(hf: Any, words: Any, prompts: list[str]) -> list[str]:
+    """One completion of each prompt before training."""
+    torch.manual_seed(1)
+    ids = words(prompts, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False)
+    out = hf.generate(**ids, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=LENGTH)
+    return words.batch_decode(out[:, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def train(reward: Callable[..., list[float]], log: Path, steps: int) -> float:
+    """One run; returns its seconds."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    log.unlink(missing_ok=True)
+    hf, words, rng = model(), tokenizer(), random.Random(0)
+    plain = WORDS[len(SPECIAL) : -1]
+    prompts = [" ".join(rng.choices(plain, k=6)) for _ in range(PROMPTS * steps)]
+    monitoring = Monitoring(base_texts(hf, words, prompts[:BASE] * 4), log, window=512)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as out:
+        config = GRPOConfig(
+            output_dir=out,
+            max_steps=steps,
+            per_device_train_batch_size=PROMPTS * SAMPLES,
+            num_generations=SAMPLES,
+            max_completion_length=LENGTH,
+            learning_rate=2e-3,
+            lr_scheduler_type="constant",
+            beta=0.0,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to=[],
+            save_strategy="no",
+            logging_steps=steps,
+            disable_tqdm=True,
+            seed=0,
+        )
+        trainer = GRPOTrainer(
+            model=hf,
+            reward_funcs=monitoring.watch(reward),
+            args=config,
+            train_dataset=datasets.Dataset.from_list([{"prompt": p} for p in prompts]),
+            processing_class=words,
+            callbacks=[monitoring],
+        )
+        trainer.train()
+    return time.perf_counter() - start
+
+
+def rows(log: Path) -> list[str]:
+    """Lines of a table, one a look."""
+    found = []
+    for line in log.read_text().splitlines():
+        m = json.loads(line)
+        n, top = m["novelty"], m["top_opener"]
+        names = ", ".join(f"`{w['text']}`" for w in m["words"][:5])
+        turnover = "–" if m["turnover"] is None else f"{m['turnover']:.2f}"
+        found.append(
+            f"| {m['step']} | {n['value']:.3f} [{n['low']:.3f}, {n['high']:.3f}] | {names or 'none'} | {m['chance']} | "
+            f"{turnover} | {top['value']:.3f} `{m['opener']}` | {m['repetition']['value']:.3f} |"
+        )
+    return found
 
 
 def main() -> None:
-    torch.manual_seed(0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=40)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    names = ["<pad>", "<eos>", *WORDS, NONCE]
-    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(names)}, unk_token="<pad>"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", padding_side="left")
-    config = LlamaConfig(
-        vocab_size=len(names), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        pad_token_id=0, eos_token_id=1, bos_token_id=1,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():  # at first the nonce word is rare
-        model.lm_head.weight *= 0.5
-    prompts = [" ".join(WORDS[i % 12 : i % 12 + 3 + i // 12]) for i in range(PROMPTS)]
-
-    def earned(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
-        return [text.split().count(NONCE) / max(len(text.split()), 1) for text in completions]
-
-    batch = tokenizer(prompts * 25, return_tensors="pt", padding=True)
-    drawn = model.generate(
-        **batch, do_sample=True, max_new_tokens=LENGTH, suppress_tokens=[0, names.index(NONCE)], pad_token_id=0
-    )
-    base = tokenizer.batch_decode(drawn[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-    with tempfile.TemporaryDirectory() as out:
-        log = Path(out) / "log.jsonl"
-        watch = LanguageMonitor(base, log, min_traces=10, min_problems=5)
-        args = GRPOConfig(
-            output_dir=out, max_steps=STEPS, per_device_train_batch_size=PROMPTS * SAMPLES, num_generations=SAMPLES,
-            max_completion_length=LENGTH, learning_rate=3e-3, lr_scheduler_type="constant", beta=0.0, use_cpu=True,
-            bf16=False, gradient_checkpointing=False, report_to=[], save_strategy="no", logging_strategy="no",
-            disable_tqdm=True, seed=0, reward_weights=[1.0, 0.0],
-        )  # fmt: skip
-        GRPOTrainer(
-            model=model,
-            reward_funcs=[earned, watch.collect],
-            args=args,
-            train_dataset=datasets.Dataset.from_list([{"prompt": p} for p in prompts * STEPS]),
-            processing_class=tokenizer,
-            callbacks=[watch],
-        ).train()
-        rows = [json.loads(line) for line in log.read_text().splitlines()]
-    lines = [
-        "# A GRPO run under the monitor",
-        "",
-        f"Made by `python experiments/monitor/run.py`: {STEPS} steps of {PROMPTS} prompts x {SAMPLES} samples of "
-        f"{LENGTH} tokens, two layers, CPU; the reward is the share of the nonce word `{NONCE}`. Means over traces, "
-        "95 % intervals by problem.",
-        "",
-        "| step | over-used words | the strongest | novelty | opener (share) | turnover | repetition |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in rows[:: max(len(rows) // 15, 1)]:
-        lines.append(
-            f"| {r['step']} | {r['words']} | {' '.join(r['new'][:3])} | {r['novelty']:.3f} [{r['novelty_low']:.3f}, "
-            f"{r['novelty_high']:.3f}] | {r['opener']} ({r['opener_share']:.2f}) | {r['turnover']:.2f} | "
-            f"{r['repetition']:.2f} |"
-        )
+    lines = ["# A watched GRPO run", "", "Made by `python experiments/monitor/run.py`."]
+    head = "| step | novelty [95 %] | new words | found by chance | turnover | top opener | repetition |"
+    for title, reward, name in (("Paid for `zorp`", paid, "log"), ("Paid by a coin", coin(), "log-null")):
+        log = HERE / f"{name}.jsonl"
+        seconds = train(reward, log, options.steps)
+        print(f"{title}: {seconds:.0f} s")
+        lines += ["", f"## {title}", "", head, "|---|---|---|---|---|---|---|", *rows(log)]
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
 
 
 if __name__ == "__main__":
