@@ -347,3 +347,28 @@ def growth(key: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Series over training steps, and the change of each unit and motif."""
     run = Run(key[0])
     return run.frame("growth"), run.frame("growth_events").sort_values("g2", ascending=False)
+
+
+@st.cache_data(max_entries=8, show_spinner="reading the dictionary")
+def entries(key: tuple[str, str], language: str) -> list:
+    """The dictionary of a language."""
+    from dsl_probe.mine.dictionary import dictionary
+
+    return dictionary(Run(key[0]), language)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def translation(key: tuple[str, str], row: int, language: str) -> str:
+    """A trace with each word and phrase of a language replaced by its gloss, in brackets."""
+    from dsl_probe.mine.translate import translate
+
+    pieces = translate(Run(key[0]), row, language, entries(key, language))
+    return "".join(p.text if p.gloss is None else p.gloss for p in pieces)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def rows_of(key: tuple[str, str], group: str) -> np.ndarray:
+    """Rows of the traces of a group."""
+    from dsl_probe.groups import group_columns, select_rows
+
+    return select_rows(Run(key[0]).all_shards("traces", group_columns(group)), group)

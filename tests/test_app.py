@@ -366,3 +366,16 @@ def test_growth_shows_what_is_born(show, tmp_path: Path):
     at = show("growth", "--run", run.path)
     assert not at.exception and not at.error and not at.info
     assert {"change", "step", "p_adj"} <= set(at.dataframe[0].value.columns)
+
+
+def test_a_trace_is_translated(show, tiny_run: Path):
+    at = show("language", "--run", tiny_run)
+    at.toggle(key="translate").set_value(True).run()
+    assert not at.exception and not at.error
+    written, glossed = (t.value for t in at.main.text[-2:])
+    for row in range(2, 20):
+        if "zorp" in written:
+            break
+        at.number_input(key="translated").set_value(row).run()
+        written, glossed = (t.value for t in at.main.text[-2:])
+    assert "zorp" in written and "zorp" not in glossed and "[" in glossed

@@ -88,6 +88,18 @@ else:
             column_config={"text": st.column_config.TextColumn("as it is written", width=420)},
         )
 
+# The dictionary takes some seconds, so it is not made before it is asked for.
+if lexicon is not None and not lexicon.empty and st.toggle("Translate a trace", key="translate"):
+    own = data.rows_of(key, config["group"])
+    at = st.number_input(f"Trace, 1 to {len(own):,}", 1, len(own), 1, key="translated", width=220)
+    row = int(own[at - 1])
+    left, right = st.columns(2)
+    left.markdown("**As it was written**")
+    left.text(labels.visible(data.trace(key, row)["text"]))
+    right.markdown("**With each word and phrase replaced by where it stands**")
+    right.text(labels.visible(data.translation(key, row, id)))
+    st.caption("A gloss says where an entry stands, by rule; it is no meaning.")
+
 grammars = data.grammars(key, id)
 st.subheader("Grammar")
 if not grammars:
