@@ -346,7 +346,8 @@ def grammars(key: tuple[str, str], id: str) -> dict[str, dict[str, Any]]:
 def growth(key: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Series over training steps, and the change of each unit and motif."""
     run = Run(key[0])
-    return run.frame("growth"), run.frame("growth_events").sort_values("g2", ascending=False)
+    events = run.frame("growth_events")
+    return run.frame("growth"), events.iloc[np.lexsort((-events["growth"].abs(), events["p_adj"]))]
 
 
 @st.cache_data(max_entries=8, show_spinner="reading the dictionary")

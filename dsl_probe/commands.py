@@ -266,8 +266,8 @@ def mine(argv: list[str]) -> int:
         grown = growth(run, force=o.force)
         content |= {"growth": asdict(grown)}
         lines.append(
-            f"over training, in {grown.runs:,} training runs: {grown.births:,} births, {grown.rises:,} rises, "
-            f"{grown.falls:,} falls, {grown.deaths:,} deaths (p_adj <= .05), of {grown.items:,} units and motifs"
+            f"over training, in {grown.runs:,} training runs: of {grown.items:,} units, motifs and openers "
+            f"{grown.changed:,} change, {grown.born:,} are born, {grown.died:,} die (p_adj <= .05)"
         )
     show(o.json, content, lines)
     return 0

@@ -254,32 +254,6 @@ PRIVATE = pa.schema(
         ("variants", pa.int32()),
     ]
 )
-GROWTH = pa.schema(
-    [
-        ("run", pa.string()),
-        ("step", pa.int64()),
-        ("kind", pa.string()),
-        ("text", pa.string()),
-        ("value", pa.float64()),
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("n", pa.int64()),
-    ]
-)
-GROWTH_EVENTS = pa.schema(
-    [
-        ("run", pa.string()),
-        ("kind", pa.string()),
-        ("text", pa.string()),
-        ("change", pa.string()),
-        ("step", pa.int64()),
-        ("share_before", pa.float64()),
-        ("share_after", pa.float64()),
-        ("g2", pa.float64()),
-        ("p", pa.float64()),
-        ("p_adj", pa.float64()),
-    ]
-)
 VARIANTS = pa.schema(
     [
         ("motif_id", pa.string()),
@@ -362,5 +336,43 @@ LEGIBILITY = pa.schema(
         ("ci_high", pa.float64()),
         ("problems", pa.int64()),
         ("traces", pa.int64()),
+    ]
+)
+# One row a training run, step and item; step: the first of those taken together. kind: motif | unit | opener | lexicon
+# | sharing. value: a share of traces, but for the last two kinds. n: traces of the step.
+GROWTH = pa.schema(
+    [
+        ("run", pa.string()),
+        ("step", pa.int64()),
+        ("kind", pa.string()),
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("n", pa.int64()),
+    ]
+)
+# One row a training run and item. first, highest, last: shares of a step's traces; growth: last less first.
+GROWTH_EVENTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("kind", pa.string()),
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("first", pa.float64()),
+        ("highest", pa.float64()),
+        ("last", pa.float64()),
+        ("growth", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("birth", pa.int64()),
+        ("birth_p_adj", pa.float64()),
+        ("change", pa.int64()),
+        ("p", pa.float64()),
+        ("p_adj", pa.float64()),
+        ("death", pa.int64()),
+        ("death_p_adj", pa.float64()),
+        ("n", pa.int64()),
     ]
 )

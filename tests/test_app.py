@@ -365,7 +365,7 @@ def test_growth_shows_what_is_born(show, tmp_path: Path):
     dsl_probe.growth(run)
     at = show("growth", "--run", run.path)
     assert not at.exception and not at.error and not at.info
-    assert {"change", "step", "p_adj"} <= set(at.dataframe[0].value.columns)
+    assert {"change", "birth", "p_adj"} <= set(at.dataframe[0].value.columns)
 
 
 def test_a_trace_is_translated(show, tiny_run: Path):

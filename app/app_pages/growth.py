@@ -28,15 +28,15 @@ training = labels.pick("Training run", sorted(events["run"].unique()), "growth_r
 events = events[events["run"] == training]
 series = series[series["run"] == training]
 sure = int((events["p_adj"] <= 0.05).sum())
+born, died = events["birth"].notna().sum(), events["death"].notna().sum()
 st.caption(
-    f"{sure:,} of {len(events):,} units and motifs change beyond chance (p_adj <= .05 of the largest change when "
-    "steps are dealt to the traces at random). That training made it is not shown: problems may change, too."
+    f"{sure:,} of {len(events):,} units, motifs and openers change over training, {born:,} are born and {died:,} die, "
+    "at an adjusted p of .05 or less. That training made it is not shown: problems may change, too."
 )
 number = st.column_config.NumberColumn
+names = ["text", "kind", "first", "highest", "last", "growth", "birth", "change", "death", "p_adj"]
 picked = st.dataframe(
-    events.head(MOST).assign(text=[labels.one_line(t, 200) for t in events["text"].head(MOST)])[
-        ["text", "kind", "change", "step", "share_before", "share_after", "g2", "p_adj"]
-    ],
+    events.head(MOST)[names].assign(text=[labels.one_line(t, 200) for t in events["text"].head(MOST)]),
     hide_index=True,
     height=320,
     key=f"growth_{training}",
@@ -44,30 +44,31 @@ picked = st.dataframe(
     selection_mode="multi-row",
     alt="Changes of units and motifs over training",
     column_config={
-        "text": st.column_config.TextColumn("unit or motif", width=300, pinned=True),
-        "step": number("from step", format="%d"),
-        "share_before": number("share before", format="%.3f", help="of the traces that hold it"),
-        "share_after": number("share after", format="%.3f"),
-        "g2": number("G2", format="%.0f"),
+        "text": st.column_config.TextColumn("unit, motif or opener", width=260, pinned=True),
+        "first": number("first", format="%.3f", help="share of the traces of the first step that hold it"),
+        "highest": number(format="%.3f"),
+        "last": number(format="%.3f"),
+        "growth": number("last less first", format="%+.3f"),
+        "birth": number("born at step", format="%d"),
+        "change": number("changes at step", format="%d"),
+        "death": number("dies at step", format="%d"),
         "p_adj": number(format="%.3f"),
     },
 )
-up = events["change"].isin(["birth", "rise"])
+up = events["growth"] > 0
 first = pd.concat([events[up].head(LINES // 2), events[~up].head(LINES // 2)])
 asked = events.head(MOST).iloc[picked.selection.rows] if picked.selection.rows else first
-shown = series[series["kind"].isin(["unit", "motif"]) & series["text"].isin(asked["text"])]
-if shown.empty:
-    st.caption("None of these changes beyond chance, so none has a line.")
-else:
-    st.altair_chart(charts.over_training(shown.assign(text=[labels.one_line(t, 40) for t in shown["text"]])))
+shown = series[series["id"].isin(asked["id"]) & series["kind"].isin(["unit", "motif", "opener"])]
+st.altair_chart(charts.over_training(shown.assign(text=[labels.one_line(t, 40) for t in shown["text"]])))
 left, right = st.columns(2)
 with left:
-    opener = series[series["kind"] == "opener"]
-    st.markdown("**Traces that begin like most at the end**")
-    st.altair_chart(charts.over_training(opener.assign(text=[labels.one_line(t, 40) for t in opener["text"]])))
+    st.markdown("**The most common opener of each step**")
+    top = series[series["id"] == "top"]
+    st.altair_chart(charts.over_training(top.assign(text="most common opener")))
+    st.caption("At the last step: " + labels.code(top.sort_values("step")["text"].iloc[-1], 60))
 with right:
-    st.markdown("**Units and lexicon motifs in use**, in equally many traces a step; **sharing** between domains")
-    sizes = series[series["kind"].isin(["vocabulary", "lexicon", "sharing"])]
+    st.markdown("**Lexicon and vocabulary in use**, in equal amounts of text, and **sharing** between domains")
+    sizes = series[series["kind"].isin(["lexicon", "sharing"])]
     st.dataframe(
-        sizes.pivot_table(index="step", columns="kind", values="value"), height=340, alt="Sizes over training steps"
+        sizes.pivot_table(index="step", columns="id", values="value"), height=340, alt="Sizes over training steps"
     )

@@ -54,6 +54,8 @@ def find_words(
     free = ~barrier
     mine = free & own[doc]
     sizes = int(mine.sum()), int((free & ~own[doc]).sum())
+    if not min(sizes):
+        return []  # where a side has no text, nothing can be told from it
     here, there = (np.bincount(symbols[m], minlength=n) for m in (mine, free & ~own[doc]))
     good = in_excess(here, there, *sizes, least=SURE)
     follows = np.full(n, -1)

@@ -1,7 +1,7 @@
 """How far the domains of each group share one vocabulary of words, and how the groups differ in that."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,13 +52,26 @@ def _sharing_difference(by_domain: list[dict[str, Any]], pairs: list[tuple[str, 
     value = 0.0
     shift: dict[tuple[Any, ...], np.ndarray] = {}
     for g, (sign, part) in enumerate(zip((1, -1), by_domain, strict=True)):
-        for pair in pairs:
-            one = vocab.leave_one_out(part[pair[0]], part[pair[1]])["morisita_horn"]
-            value += sign * one.value / len(pairs)
-            for domain, deleted in zip(pair, one.deleted, strict=True):
-                # A problem belongs to one domain, and moves every pair that this domain is in.
-                key = (domain,) if paired else (g, domain)
-                moved = sign * (deleted - one.value) / len(pairs)
-                shift[key] = shift[key] + moved if key in shift else moved
+        own, moved = deleted_sharing(part, pairs)
+        value += sign * own
+        for domain, deleted in moved.items():
+            key = (domain,) if paired else (g, domain)
+            shift[key] = shift[key] + sign * deleted if key in shift else sign * deleted
     estimate, low, high = vocab.jackknife(value, [value + d for d in shift.values()]).interval(corrected=True)
     return estimate, low, high
+
+
+def deleted_sharing(part: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> tuple[float, dict[str, np.ndarray]]:
+    """Mean Morisita-Horn similarity over pairs of domains; and by how much deleting each problem of a domain moves it.
+
+    part: counts [problems, types] by domain.
+    """
+    value, shift = 0.0, {}
+    for pair in pairs:
+        one = vocab.leave_one_out(part[pair[0]], part[pair[1]])["morisita_horn"]
+        value += one.value / len(pairs)
+        for domain, deleted in zip(pair, one.deleted, strict=True):
+            # A problem belongs to one domain, and moves every pair that this domain is in.
+            moved = (deleted - one.value) / len(pairs)
+            shift[domain] = shift[domain] + moved if domain in shift else moved
+    return value, shift

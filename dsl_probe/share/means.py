@@ -75,7 +75,7 @@ def share_intervals(sums: np.ndarray, squares: np.ndarray, problems: int) -> tup
     >>> [x.round(3).tolist() for x in share_intervals(np.array([0.0, 5.0]), np.array([0.0, 5.0]), 10)]
     [[0.0, 0.5], [0.0, 0.199], [0.339, 0.801]]
     """
-    share = sums / problems
+    share = np.clip(sums / problems, 0, 1)  # sums of thirds round to beyond 1
     if problems < 2:
         return share, np.full(len(share), np.nan), np.full(len(share), np.nan)
     variance = np.maximum(squares - problems * share**2, 0) / (problems - 1) / problems

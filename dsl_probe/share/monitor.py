@@ -1,30 +1,35 @@
 """A monitor of a training run: is the model drifting into words of its own, or one opening, while it trains?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from dsl_probe.mine.private import Word, find_words, scope
 from dsl_probe.mine.segment import Segmented, segment
+from dsl_probe.mine.select import log_likelihood
 from dsl_probe.share.corpus import CONTENT_KINDS
 from dsl_probe.share.legibility import legibility
 from dsl_probe.share.means import Estimate, mean_interval, problem_means, share_intervals
 from dsl_probe.types import UserError
 
 OPENER = 3  # units
+DEALINGS, ALPHA = 99, 0.05
 
 
 @dataclass(frozen=True)
 class NewWord:
-    """A word in excess of the base. uses, base_uses: counts; traces, problems: that hold it; share: of the traces, mean
-    over problems; domains: where it is used, but for strays."""
+    """A word in excess of the base. uses, base_uses, g2: counts and their likelihood ratio; p_adj: of the number of
+    traces that hold it, over all units; traces, problems: that hold it; share: of the traces, mean over problems;
+    domains: where it is used, but for strays."""
 
     text: str
     uses: int
     base_uses: int
     g2: float
+    p_adj: float
     traces: int
     problems: int
     share: Estimate
@@ -38,8 +43,7 @@ class Monitor:
     script_mix (0 to 1), switches (per 1,000 units), repetition (share of units): see `legibility.Legibility`. novelty:
     share of a trace's units in new words. top_opener: share of traces that open with `opener`, the most common first
     three units. turnover: Jaccard distance of the new words to those of `previous`, 0 (the same) to 1; None without
-    previous or where both have none. words: the new words, strongest first. chance: how many are found where traces and
-    base texts are dealt to the two sides at random, within problems where those of both are known.
+    previous or where both have none. words: the new words, strongest first.
     """
 
     step: int | None
@@ -53,7 +57,6 @@ class Monitor:
     opener: str
     turnover: float | None
     words: tuple[NewWord, ...]
-    chance: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, texts and lists, for JSON; an estimate is {value, low, high, problems}, NaN is None."""
@@ -76,9 +79,12 @@ def monitor(
 
     problems, domains: of each trace; without problems each trace is its own. base_problems: of each base text; where
     both are given, words are sought in the texts on problems of both. min_traces, min_problems: that hold a new word.
-    New words by `mine.private.find_words`: used three times as often as the base leads to expect, with G2 of 24 or
-    more. Numbers, data and format tags are no words. 1,000 traces and 1,000 base texts of 2,000 characters: about two
-    seconds on one core.
+    New words by `mine.private.find_words`: used three times as often as the base leads to expect, with a G2 of 24. That
+    alone takes bursts for words (about ten in two samples of 1,000 real traces of one model), so the traces that hold
+    a word must also be more than chance leads to expect: family-wise p of .05 a look over all units, by 99 random
+    dealings of the texts to the two sides, within problems where both sides' are known, else of whole problems of the
+    traces. Numbers, data and format tags are no words. 1,000 traces and 1,000 base texts of 2,000 characters: about
+    two seconds on one core.
 
     >>> base = ["so we add both", "then we add one"] * 20
     >>> new = monitor(["zorp we add both", "zorp we add one"] * 20, base)
@@ -119,12 +125,15 @@ def monitor(
     barrier = np.isin(units.kinds, CONTENT_KINDS)[units.ids]
     asked = np.append(compared, against)
     sought = (barrier | ~asked[doc], every, min_traces, min_problems)
-    found = find_words(units.ids, doc, own, *sought)
-    dealt = _dealt(own, asked, every if paired else np.zeros(len(every)))
-    chance = len(find_words(units.ids, doc, dealt, *sought))
+    free = ~sought[0]
+    holds = sparse.csr_matrix((np.ones(int(free.sum())), (doc[free], units.ids[free])), (len(every), len(units.texts)))
+    p_adj = _presence_p(holds, own, asked, every, paired)
+    found = [word for word in find_words(units.ids, doc, own, *sought) if p_adj[word.pattern[0]] <= ALPHA]
     names, domain = np.unique(np.array(domains or ["all"] * len(traces)), return_inverse=True)
     sizes = np.bincount(domain[doc[~barrier & own[doc]]], minlength=len(names))
-    words = tuple(_word(word, units, doc, problem, domain, sizes, names) for word in found)
+    words = tuple(
+        _word(word, float(p_adj[word.pattern[0]]), units, doc, problem, domain, sizes, names) for word in found
+    )
     counted = np.bincount(doc[~barrier & own[doc]], minlength=len(traces))
     new = sum((np.bincount(doc[w.at], minlength=len(traces)) * len(w.pattern) for w in found), np.zeros(len(traces)))
     novelty = np.divide(new, counted, out=np.full(len(traces), np.nan), where=counted > 0)
@@ -148,21 +157,45 @@ def monitor(
         opener=opener,
         turnover=1 - len(now & {word.text for word in previous.words}) / len(before) if previous and before else None,
         words=words,
-        chance=chance,
     )
 
 
-def _dealt(own: np.ndarray, asked: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """Sides of the texts that are compared, dealt anew within each stratum."""
-    rows = np.flatnonzero(asked)
-    draw = np.random.default_rng(0).random(len(rows))
-    dealt = own.copy()
-    dealt[rows[np.lexsort((draw, stratum[rows]))]] = own[rows[np.argsort(stratum[rows], kind="stable")]]
-    return dealt
+def _presence_p(
+    holds: sparse.csr_matrix, own: np.ndarray, asked: np.ndarray, problem: np.ndarray, paired: bool
+) -> np.ndarray:
+    """float64[units]: p of the excess of own texts that hold a unit, by the maximum over all units."""
+    holds.data[:] = 1
+    sides = [own, *_dealt(own, asked, problem, paired)]
+    total = np.asarray(holds.sum(0)).ravel()
+
+    def excess(side: np.ndarray) -> np.ndarray:
+        here = holds.T @ side.astype(np.float64)
+        sizes = int((side & asked).sum()), int((~side & asked).sum())
+        return log_likelihood(here, total - here, *sizes) if min(sizes) else np.zeros(len(total))
+
+    observed, *dealt = map(excess, sides)
+    best = np.array([values.max(initial=0) for values in dealt])
+    return (1 + (best[:, None] >= observed - 1e-9).sum(0)) / (1 + len(best))
+
+
+def _dealt(own: np.ndarray, asked: np.ndarray, problem: np.ndarray, paired: bool) -> Iterator[np.ndarray]:
+    """Sides of the texts, dealt anew: of the texts of each problem, or where the base has no problems of whole ones."""
+    rng = np.random.default_rng(0)
+    # Codes of problems rise with their first text, so that the first text of each stands at its code.
+    rows = np.flatnonzero(asked) if paired else np.unique(problem, return_index=True)[1]
+    stratum = problem[rows] if paired else np.zeros(len(rows))
+    ordered = own[rows[np.argsort(stratum, kind="stable")]]
+    for _ in range(DEALINGS):
+        side = np.empty(len(rows), bool)
+        side[np.lexsort((rng.random(len(rows)), stratum))] = ordered
+        dealt = own.copy()
+        dealt[rows] = side
+        yield dealt if paired else side[problem]
 
 
 def _word(
     word: Word,
+    p_adj: float,
     units: Segmented,
     doc: np.ndarray,
     problem: np.ndarray,
@@ -178,6 +211,7 @@ def _word(
         uses=len(word.at),
         base_uses=word.there,
         g2=word.g2,
+        p_adj=p_adj,
         traces=len(docs),
         problems=len(np.unique(problem[docs])),
         share=_share(held, problem),
