@@ -30,7 +30,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "organisms"))
 from dialects import HUMAN, NONCES  # noqa: E402
 from tables import number, table, triple  # noqa: E402
-from vocabulary import DIALECT  # noqa: E402
+from units import TRAINED  # noqa: E402
+from vocabulary import DIALECT, connectives, kind_of  # noqa: E402
 
 RUNS = HERE.parents[1] / "runs"
 NULLS, SHOWN = 5, 14
@@ -89,6 +90,25 @@ def kind(word: str) -> str:
     if word in NONCES:
         return "nonce"
     return "human dialect" if word in DIALECT or word in HUMAN else "other"
+
+
+def nonce_share(rows: list[dict[str, Any]], run: str, step: int) -> float:
+    """Share of nonces among the connectives of a checkpoint over the four worlds of training, as their makers count."""
+    part = [r for r in rows if r["run"] == run and r["step"] == step and r["domain"] in TRAINED]
+    kinds = [kind_of(r["domain"], word) for r in part for word in connectives(r["domain"], r["text"])]
+    return kinds.count("nonce") / len(kinds)
+
+
+def deaths(run: Run, name: str) -> str:
+    """The items of a training run that died."""
+    events = run.table("growth_events").to_pylist()
+    dead = sorted(
+        (e for e in events if e["run"] == name and e["death"] is not None), key=lambda e: (e["death"], e["text"])
+    )
+    if not dead:
+        return "Dead: none."
+    told = [f"`{e['text'][:40]}` ({number(e['highest'])} to {number(e['last'])}) at {e['death']}" for e in dead[:SHOWN]]
+    return f"Dead: {', '.join(told)}{f' and {len(dead) - SHOWN} more' if len(dead) > SHOWN else ''}."
 
 
 def births(run: Run, name: str, limit: int, kinds: tuple[str, ...], at: tuple[int, ...] = ()) -> str:
@@ -173,9 +193,13 @@ def organism_part() -> list[str]:
             f"### Lineage {lineage}",
             "",
             f"{'; '.join(told)}. Births at step 5 or before: {early} of {len(born)}; change points of the words born: "
-            f"steps {late[0]} to {late[-1]}, median {late[len(late) // 2]}.",
+            f"steps {late[0]} to {late[-1]}, median {late[len(late) // 2]}. As the makers count, nonces are "
+            f"{number(nonce_share(rows, name, 0))} of the connectives at step 0, "
+            f"{number(nonce_share(rows, name, 5))} at 5.",
             "",
             births(run, name, SHOWN, ("unit",), (2, 5, 10, 20)),
+            "",
+            deaths(run, name),
             "",
             by_step(run, name),
         ]
@@ -192,7 +216,7 @@ def log_part(title: str, name: str, config: MineConfig) -> list[str]:
         f"{result.born} births, {result.died} deaths, {result.changed} changes; {result.left_out} runs too short.",
     ]
     for of in sorted({r["run"] for r in run.table("growth", ["run"]).to_pylist()}):
-        parts += ["", f"### {of}", "", births(run, of, SHOWN, ("opener", "unit", "motif"))]
+        parts += ["", f"### {of}", "", births(run, of, SHOWN, ("opener", "unit", "motif")), "", deaths(run, of)]
         parts += ["", by_step(run, of, 1 if name.startswith("orz") else 4)]
     return [*parts, "", null_counts(name, rows, config, False)]
 
@@ -208,7 +232,8 @@ def main() -> None:
         "come up with its topic, and a step of 20 traces shows a share to about .2 either way: silence there is no "
         "evidence of no growth. The name of an ORZ run stands for several runs of one recipe, whose steps are pooled; "
         "the rewards and prompts of all real runs are as their sources tell. Rows of the GRPO logs whose text begins "
-        "with the prompt are left out.",
+        "with the prompt are left out; the rest name no problem, so that each trace is its own cluster and a question "
+        "that was asked often at one time looks like growth (the molecules among the dead).",
         "",
         *organism_part(),
         "",

@@ -1,11 +1,14 @@
 """The monitor in a GRPO run: a 2-layer model that is paid for one nonce word, and the same run paid for nothing.
 
     pip install trl            (the extra [train])
-    python experiments/monitor/run.py [--steps 40]        a minute on a CPU -> log.jsonl, log-null.jsonl, RESULTS.md
+    python experiments/monitor/run.py [--steps 40]   a minute on a CPU -> log*.jsonl, RESULTS.md
 
 The model is a Llama of two layers and random weights over the words of TEXT, so it starts by drawing words evenly. Its
 own completions before training are the base. Reward: the share of a completion's words that are `zorp`; in the null 0
 or 1 by the throw of a coin, so that the weights move and no word is paid for.
+
+Then the monitor on stored traces: the checkpoints of a reinforced organism (data/organisms/growth-0) beside its step 0,
+on the same problems; and pairs of random samples of one real model, in which no word is new.
 """
 
 import argparse
@@ -18,8 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.parquet as pq
 import torch
 from callback import Monitoring
+
+import dsl_probe
+from dsl_probe.collect.shipped import shipped_folder
 
 HERE = Path(__file__).resolve().parent
 NONCE = "zorp"
@@ -30,7 +37,7 @@ TEXT = (
 )
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 WORDS = (*SPECIAL, *dict.fromkeys(TEXT.split()), NONCE)
-PROMPTS, SAMPLES, LENGTH, BASE = 16, 8, 24, 64
+PROMPTS, SAMPLES, LENGTH, BASE, PAIRS = 16, 8, 24, 64, 40
 
 
 def tokenizer() -> Any:
@@ -129,18 +136,46 @@ def train(reward: Callable[..., list[float]], log: Path, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def rows(log: Path) -> list[str]:
-    """Lines of a table, one a look."""
-    found = []
-    for line in log.read_text().splitlines():
-        m = json.loads(line)
-        n, top = m["novelty"], m["top_opener"]
-        names = ", ".join(f"`{w['text']}`" for w in m["words"][:5])
-        turnover = "–" if m["turnover"] is None else f"{m['turnover']:.2f}"
-        found.append(
-            f"| {m['step']} | {n['value']:.3f} [{n['low']:.3f}, {n['high']:.3f}] | {names or 'none'} | {m['chance']} | "
-            f"{turnover} | {top['value']:.3f} `{m['opener']}` | {m['repetition']['value']:.3f} |"
+def row(m: Any) -> str:
+    """A line of a table of what a look found."""
+    n, top = m["novelty"], m["top_opener"]
+    names = ", ".join(f"`{w['text']}`" for w in m["words"][:6])
+    turnover = "–" if m["turnover"] is None else f"{m['turnover']:.2f}"
+    return (
+        f"| {m['step']} | {n['value']:.3f} [{n['low']:.3f}, {n['high']:.3f}] | {names or 'none'} | {turnover} | "
+        f"{top['value']:.3f} `{m['opener']}` | {m['repetition']['value']:.3f} |"
+    )
+
+
+def organism() -> list[str]:
+    """The checkpoints of a reinforced organism beside its step 0."""
+    path = shipped_folder("organisms") / "growth-0.parquet"
+    by_step: dict[int, list[Any]] = {}
+    for trace in pq.read_table(path, columns=["text", "problem_id", "domain", "step"]).to_pylist():
+        by_step.setdefault(trace["step"], []).append(trace)
+    base, found, latest = by_step[0], [], None
+    for step, part in sorted(by_step.items())[1:]:
+        latest = dsl_probe.monitor(
+            [t["text"] for t in part],
+            [t["text"] for t in base],
+            step,
+            latest,
+            problems=[t["problem_id"] for t in part],
+            base_problems=[t["problem_id"] for t in base],
         )
+        found.append(row(latest.as_dict()))
+    return found
+
+
+def alarms(pairs: int, size: int) -> int:
+    """Pairs of random samples of one model's traces that give any new word."""
+    path = shipped_folder("traces") / "reasoning_gym_qwen3b.parquet"
+    traces = pq.read_table(path, columns=["response", "model"]).to_pylist()
+    texts = [t["response"] for t in traces if t["model"] == "Qwen/Qwen2.5-3B-Instruct"]
+    rng, found = random.Random(0), 0
+    for _ in range(pairs):
+        drawn = rng.sample(texts, 2 * size)
+        found += bool(dsl_probe.monitor(drawn[:size], drawn[size:]).words)
     return found
 
 
@@ -150,12 +185,22 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = ["# A watched GRPO run", "", "Made by `python experiments/monitor/run.py`."]
-    head = "| step | novelty [95 %] | new words | found by chance | turnover | top opener | repetition |"
+    head = "| step | novelty [95 %] | new words | turnover | top opener | repetition |"
     for title, reward, name in (("Paid for `zorp`", paid, "log"), ("Paid by a coin", coin(), "log-null")):
         log = HERE / f"{name}.jsonl"
         seconds = train(reward, log, options.steps)
         print(f"{title}: {seconds:.0f} s")
-        lines += ["", f"## {title}", "", head, "|---|---|---|---|---|---|---|", *rows(log)]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            head,
+            "|---|---|---|---|---|---|",
+            *map(row, map(json.loads, log.read_text().splitlines())),
+        ]
+    lines += ["", "## Checkpoints of a reinforced organism", "", head, "|---|---|---|---|---|---|", *organism()]
+    lines += ["", "## Two samples of one real model", ""]
+    lines.append(f"{alarms(PAIRS, 500)} of {PAIRS} pairs of 500 traces of Qwen2.5-3B-Instruct give any new word.")
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n")
 
 
