@@ -139,7 +139,7 @@ def train(reward: Callable[..., list[float]], log: Path, steps: int) -> float:
 def row(m: Any) -> str:
     """A line of a table of what a look found."""
     n, top = m["novelty"], m["top_opener"]
-    names = ", ".join(f"`{w['text']}`" for w in m["words"][:6])
+    names = ", ".join(f"`{w['text']}`" for w in m["words"][:8])
     turnover = "–" if m["turnover"] is None else f"{m['turnover']:.2f}"
     return (
         f"| {m['step']} | {n['value']:.3f} [{n['low']:.3f}, {n['high']:.3f}] | {names or 'none'} | {turnover} | "
