@@ -2,9 +2,9 @@
 
 import html.parser
 import json
-import shutil
 import random
 import re
+import shutil
 
 import networkx as nx
 import numpy as np
