@@ -1,5 +1,7 @@
 """Altair charts. Field names are fixed words, never data; colours are those of Okabe and Ito."""
 
+from collections.abc import Callable
+
 import altair as alt
 import labels
 import numpy as np
@@ -135,3 +137,50 @@ def over_training(frame: pd.DataFrame) -> alt.LayerChart:
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q", title="share of traces"), y2="ci_high:Q")
     tips = ["text:N", "step:Q", alt.Tooltip("value:Q", format=".3f"), "n:Q"]
     return alt.layer(band, base.mark_line(point=True).encode(y="value:Q", tooltip=tips)).properties(height=340)
+
+
+def automaton(grammar: dict, label: Callable[[str], str]) -> dict:
+    """ECharts options of a grammar's automaton: a node a state, its size by uses; an edge for each pair of states."""
+    uses = dict.fromkeys(range(grammar["states"]), 0)
+    between: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for a, category, b, count in grammar["edges"]:
+        uses[a] += count
+        between.setdefault((a, b), []).append((count, category))
+    most = max(uses.values(), default=1)
+    ends = {state for state, _ in grammar["ends"]}
+    nodes = [
+        {
+            "name": str(state),
+            "value": count,
+            "symbolSize": 14 + 30 * (count / most) ** 0.5,
+            "symbol": "rect" if state in ends else "circle",
+            "itemStyle": {"color": "#0072b2" if state == 0 else "#56b4e9" if state not in ends else "#e69f00"},
+        }
+        for state, count in uses.items()
+    ]
+    links = []
+    for (a, b), edges in between.items():
+        names = ", ".join(label(grammar["names"][c]) for _, c in sorted(edges, reverse=True)[:3])
+        links.append(
+            {
+                "source": str(a),
+                "target": str(b),
+                "value": sum(count for count, _ in edges),
+                "label": {"show": True, "formatter": names[:30], "fontSize": 10},
+                "lineStyle": {"width": 1 + 3 * (sum(c for c, _ in edges) / most), "curveness": 0.2},
+            }
+        )
+    series = {
+        "type": "graph",
+        "layout": "force",
+        "force": {"initLayout": "circular", "repulsion": 260, "edgeLength": 90, "layoutAnimation": False},
+        "roam": True,
+        "draggable": True,
+        "selectedMode": "single",
+        "edgeSymbol": ["none", "arrow"],
+        "edgeSymbolSize": 7,
+        "label": {"show": True},
+        "data": nodes,
+        "links": links,
+    }
+    return {"series": [series], "tooltip": {"show": False}}

@@ -379,3 +379,19 @@ def test_a_trace_is_translated(show, tiny_run: Path):
         at.number_input(key="translated").set_value(row).run()
         written, glossed = (t.value for t in at.main.text[-2:])
     assert "zorp" in written and "zorp" not in glossed and "[" in glossed
+
+
+def test_a_grammar_is_drawn(show, tmp_path: Path):
+    made = [
+        {"text": f"so {'then ' * (i % 3)}take {'ab'[i % 2]} now", "prompt": f"p{i}", "model": "m", "domain": "d"}
+        for i in range(120)
+    ]
+    run = dsl_probe.Run.create(tmp_path / "run")
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group="model=m", name="m"))
+    at = show("language", "--run", run.path)
+    assert not at.exception and not at.error
+    assert "-> " in at.code[0].value
+    edges = at.dataframe[-1].value
+    assert set(edges["from"]) == {0} and edges["uses"].sum() == 120

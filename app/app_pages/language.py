@@ -1,5 +1,6 @@
 """Language: the words and phrases of one group that its reference lacks, and the grammar of each of its domains."""
 
+import charts
 import labels
 import pandas as pd
 import states
@@ -151,14 +152,23 @@ with right:
         height=300,
         alt="Categories of units",
     )
-if grammar["states"] <= GRAPH_STATES:
-    with st.expander(f"The automaton, {grammar['states']} states"):
-        quoted = [n.replace("\\", "\\\\").replace('"', '\\"') for n in map(labels.visible, grammar["names"])]
-        edges = [
-            f'{a} -> {b} [label="{quoted[c]} {uses:,}", penwidth={1 + min(uses / 500, 4):.1f}]'
-            for a, c, b, uses in grammar["edges"]
-        ]
-        ends = "; ".join(f"{s} [peripheries=2]" for s, _ in grammar["ends"])
-        st.graphviz_chart("digraph { rankdir=LR; node [shape=circle]; " + ends + "; " + "; ".join(edges) + " }")
-else:
+if grammar["states"] > GRAPH_STATES:
     st.caption(f"The automaton has {grammar['states']:,} states: too many to draw.")
+    st.stop()
+st.markdown(f"**The automaton**, {grammar['states']} states: 0 begins, squares may end. Select one for its edges.")
+picked = st.echarts_chart(
+    charts.automaton(grammar, labels.visible),
+    height=520,
+    renderer="svg",
+    key=f"automaton_{id}_{domain}",
+    on_select="rerun",
+    alt="The states of the automaton and what leads from one to another",
+)
+parts = [part for part in picked["selection"]["selected"] if part["data_type"] == "node"]
+chosen = {at for part in parts for at in part["data_indices"]} or {0}
+edges = [
+    {"from": a, "writes": labels.one_line(grammar["names"][c], 60), "to": b, "uses": n}
+    for a, c, b, n in grammar["edges"]
+    if a in chosen or b in chosen
+]
+st.dataframe(pd.DataFrame(edges), hide_index=True, alt="Edges of the selected state")
