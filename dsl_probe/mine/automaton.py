@@ -42,7 +42,8 @@ class Automaton:
     def walk(self, documents: np.ndarray, bounds: np.ndarray) -> np.ndarray:
         """int32[len(documents) + n_docs]: the state before each symbol and at the end of each sequence; -1 after a
         symbol that leads nowhere."""
-        return _walk(self.target, documents.astype(np.int32), bounds)
+        nowhere = np.full((self.n_symbols, self.n_symbols), -1, np.int32)
+        return follow(self.target, documents.astype(np.int32), bounds, nowhere)
 
     def accepts(self, documents: np.ndarray, bounds: np.ndarray) -> np.ndarray:
         """bool[n_docs]: whether a sequence is one that can be."""
@@ -113,25 +114,9 @@ def sample(
 
 
 @numba.njit(cache=True)
-def _walk(target, documents, bounds):
-    out = np.empty(len(documents) + len(bounds) - 1, np.int32)
-    k = 0
-    for d in range(len(bounds) - 1):
-        state = 0
-        for i in range(bounds[d], bounds[d + 1]):
-            out[k] = state
-            k += 1
-            if state >= 0:
-                state = target[state, documents[i]]
-        out[k] = state
-        k += 1
-    return out
-
-
-@numba.njit(cache=True)
 def follow(target, documents, bounds, resume):
-    """As walk, but text that has left the automaton goes on from resume[category before, category], where that is not
-    -1. int32[len(documents) + n_docs]."""
+    """int32[len(documents) + n_docs]: as Automaton.walk, but text that has left the automaton goes on from
+    resume[symbol before, symbol], where that is not -1."""
     out = np.empty(len(documents) + len(bounds) - 1, np.int32)
     k = 0
     for d in range(len(bounds) - 1):
