@@ -97,23 +97,30 @@ def code(train: Texts, test: Texts, n: int, grammar: Grammar, seed: int = 0) -> 
     problems of train."""
     part = split(train.problem, seed, 0.25)
     fit, held = train.of(~part), train.of(part)
-    scores = {k: float(np.log2(_markov(fit, n, k)(*_asked(held, n, k))[0]).sum()) for k in ORDERS}
-    order = max(scores, key=scores.__getitem__)
-    again, near = _again(held, n), _markov(fit, n, order)(*_asked(held, n, order))[0]
-    cache = max(_CACHES, key=lambda w: float(np.log2(_cached(near, again, w)).sum()))
-    tuned, smaller = {}, learn_grammar(fit, n)
+    smaller = learn_grammar(fit, n)
+    models = {k: _markov_shares(fit, held, n, k, smaller) for k in ORDERS}
+    order = max(models, key=lambda k: float(np.log2(models[k].unit).sum()))
+    again = _again(held, n)
+    cache = max(_CACHES, key=lambda w: float(np.log2(_cached(models[order].unit, again, w)).sum()))
+    inner = _inner(fit, held, n, smaller)
+    tuned = {}
     for name, k in (("grammar", 1), ("both", order)):
-        parts = _parts(fit, held, n, k, smaller)
+        parts = _Parts(inner, models[k])
         strength = max(_STRENGTHS, key=lambda s, parts=parts: float(np.log2(_mixed(parts, s, None)[0]).sum()))
-        tuned[name] = (k, strength, _mixed(parts, strength, None)[1])
-    bits, parameters = {}, {}
-    for name, (k, strength, weight) in tuned.items():
-        parts = _parts(train, test, n, k, grammar)
-        bits[name] = -np.log2(_mixed(parts, strength, 0.0 if name == "grammar" else weight)[0])
-        parameters[name] = parts.parameters
-    markov = _markov(train, n, order)
-    bits["markov"] = -np.log2(_cached(markov(*_asked(test, n, order))[0], _again(test, n), cache))
-    parameters["markov"] = markov.parameters
+        tuned[name] = (k, strength, 0.0 if name == "grammar" else _mixed(parts, strength, None)[1])
+    models = {k: _markov_shares(train, test, n, k, grammar) for k in {1, order}}
+    inner = _inner(train, test, n, grammar)
+    bits = {
+        name: -np.log2(_mixed(_Parts(inner, models[k]), strength, weight)[0])
+        for name, (k, strength, weight) in tuned.items()
+    }
+    bits["markov"] = -np.log2(_cached(models[order].unit, _again(test, n), cache))
+    counted = models[order].parameters
+    parameters = {
+        "grammar": inner.parameters + n,
+        "both": inner.parameters + (counted if order > 1 else n),
+        "markov": counted,
+    }
     doc = np.repeat(np.arange(len(test.problem)), np.diff(test.bounds) + 1)
     total = {name: np.bincount(doc, b, len(test.problem)) for name, b in bits.items()}
     return Code(**total, units=np.diff(test.bounds) + 1, order=order, parameters=parameters)
@@ -134,37 +141,54 @@ def _markov(texts: Texts, n: int, order: int, category: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Of each unit of a text: category; its uses after the state and the state's; the shares of unit and category by
-    the Markov model; that of the unit in its category by the tier."""
+class _Shares:
+    """Probability of each unit of a text, and of its category, by a Markov model; the numbers that it holds."""
 
+    unit: np.ndarray
     category: np.ndarray
+    parameters: int
+
+
+def _markov_shares(train: Texts, test: Texts, n: int, order: int, grammar: Grammar) -> _Shares:
+    markov = _markov(train, n, order, _ending(grammar))
+    return _Shares(*markov(*_asked(test, n, order)), markov.parameters)
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """Of each unit of a text: its category's uses after the state, and the state's; the share of the unit in its
+    category by the tier. parameters: numbers that grammar and tier hold."""
+
     uses: np.ndarray
     total: np.ndarray
-    unit: np.ndarray
-    share: np.ndarray
     tier: np.ndarray
     parameters: int
 
 
-def _parts(train: Texts, test: Texts, n: int, order: int, grammar: Grammar) -> _Parts:
-    automaton = grammar.automaton
-    # The end of a document is a category of its own; 0 is not used by categories of units.
-    category = np.append(grammar.category, 0)
-    markov = _markov(train, n, order, category)
+@dataclass(frozen=True)
+class _Parts:
+    inner: _Inner
+    markov: _Shares
+
+
+def _ending(grammar: Grammar) -> np.ndarray:
+    """Category of each unit and of the end of a document: the latter is one of its own, 0, which no unit has."""
+    return np.append(grammar.category, 0)
+
+
+def _inner(train: Texts, test: Texts, n: int, grammar: Grammar) -> _Inner:
+    automaton, category = grammar.automaton, _ending(grammar)
     resume = _resume(automaton, category, train)
     states = [_states(automaton, category, t, resume) for t in (train, test)]
     tiers = [_tier(t, n, category, s) for t, s in zip((train, test), states, strict=True)]
     tier = kn.fit(_ended(train, n)[0], tiers[0], n + 1, category)
     symbols, _ = _ended(test, n)
-    unit, share = markov(*_asked(test, n, order))
-    inner, mass = tier(symbols, tiers[1])
+    unit, share = tier(symbols, tiers[1])
     kind, state = category[symbols], states[1]
     column = np.where(kind == 0, automaton.n_symbols, kind)
     uses = np.where(state >= 0, automaton.count[np.maximum(state, 0), column], 0)
     total = np.where(state >= 0, automaton.count.sum(1)[np.maximum(state, 0)], 0)
-    held = grammar.parameters + tier.parameters + (markov.parameters if order > 1 else n)
-    return _Parts(kind, uses, total, unit, share, inner / mass, held)
+    return _Inner(uses, total, unit / share, grammar.parameters + tier.parameters)
 
 
 def _resume(automaton: Automaton, category: np.ndarray, train: Texts) -> np.ndarray:
@@ -206,15 +230,16 @@ def _tier(texts: Texts, n: int, category: np.ndarray, states: np.ndarray) -> np.
 
 def _mixed(parts: _Parts, strength: float, weight: float | None) -> tuple[np.ndarray, float]:
     """Probability of each unit, and how much of the unit in its category is the Markov model's: fitted if not given."""
-    ahead = parts.share
+    inner, markov = parts.inner, parts.markov
+    ahead = markov.category
     if not np.isinf(strength):
-        ahead = (parts.uses + strength * parts.share) / (parts.total + strength)
-    near = parts.unit / parts.share
+        ahead = (inner.uses + strength * markov.category) / (inner.total + strength)
+    near = markov.unit / markov.category
     if weight is None:
         weight = 0.5
         for _ in range(30):
-            weight = float((weight * near / (weight * near + (1 - weight) * parts.tier)).mean())
-    return ahead * (weight * near + (1 - weight) * parts.tier), weight
+            weight = float((weight * near / (weight * near + (1 - weight) * inner.tier)).mean())
+    return ahead * (weight * near + (1 - weight) * inner.tier), weight
 
 
 def _cached(p: np.ndarray, again: np.ndarray, weight: float) -> np.ndarray:
