@@ -37,9 +37,9 @@ def export(run: Run, what: What = "dictionary", format: Format = "md", language:
 def _grammar(run: Run, format: Format, language: str | None) -> str:
     from dsl_probe.mine import grammar_text as text
     from dsl_probe.mine.language import read_grammar
-    from dsl_probe.mine.uses import language_config, languages
+    from dsl_probe.mine.uses import language_config
 
-    known = [id for id in languages(run) if run.has(f"languages/{id}/grammar.json")]
+    known = [id for id in run.languages() if run.has(f"languages/{id}/grammar.json")]
     if language is None and len(known) == 1:
         language = known[0]
     if language is None:

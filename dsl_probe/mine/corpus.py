@@ -176,21 +176,36 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
     )
 
 
+def unit_forms(run: Run) -> tuple[np.ndarray, list[str]]:
+    """The forms under which a run's units were mined: int32[n_vocabulary], the form of each unit id; and the forms."""
+    forms: dict[str, int] = {}
+    slots = run.table("vocabulary", ["slot"])["slot"].to_pylist()
+    return np.array([forms.setdefault(form, len(forms)) for form in slots], np.int32), list(forms)
+
+
 def read_symbols(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """The units of a mined run as they were mined: symbols int32[n], codes into the forms; flags uint8[n]; bounds
     int64[n_traces + 1]; forms.
     """
-    forms: dict[str, int] = {}
-    to_form = np.array(
-        [forms.setdefault(form, len(forms)) for form in run.table("vocabulary", ["slot"])["slot"].to_pylist()], np.int32
-    )
+    to_form, forms = unit_forms(run)
     ids, flags, counts = [], [], [np.zeros(1, np.int64)]
     for shard in run.each_shard("units", ["ids", "flags"]):
         lists = shard["ids"].combine_chunks()
         ids.append(to_form[lists.flatten().to_numpy()])
         flags.append(shard["flags"].combine_chunks().flatten().to_numpy())
         counts.append(np.diff(lists.offsets.to_numpy()))
-    return np.concatenate(ids), np.concatenate(flags), np.cumsum(np.concatenate(counts)).astype(np.int64), list(forms)
+    return np.concatenate(ids), np.concatenate(flags), np.cumsum(np.concatenate(counts)).astype(np.int64), forms
+
+
+def units_of(rows: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the units of some traces stand, one trace after another: int64[n]; and bounds int64[len(rows) + 1].
+
+    >>> [a.tolist() for a in units_of(np.array([2, 0]), np.array([0, 2, 3, 6]))]
+    [[3, 4, 5, 0, 1], [0, 3, 5]]
+    """
+    lengths = np.diff(bounds)[rows]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(ends[-1]) + np.repeat(bounds[rows] - ends[:-1], lengths), ends
 
 
 def read_steps(run: Run) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from dsl_probe.mine.corpus import group_column
 from dsl_probe.mine.use_bits import use_bits
 from dsl_probe.mine.uses import Units, Uses, find_uses, read_lexicon, read_rows
 from dsl_probe.store import Run
-from dsl_probe.types import ECHO, FORMAT, PREFIX
+from dsl_probe.types import FORMAT
 
 MOST, OFTEN = 0.5, 0.25  # share of an entry's uses in one place from which on the place is its gloss; is "often" said
 START, END = "(start)", "(end)"
@@ -179,7 +179,7 @@ def _places(units: Units, uses: Uses) -> tuple[dict[str, np.ndarray], dict[str, 
         units.symbols, [i for i, form in enumerate(units.forms) if form == "<NUM>" or form.isdecimal()]
     )
     number[units.bounds[:-1]] = False
-    free = np.flatnonzero((units.flags & (ECHO | PREFIX | FORMAT)) == 0)
+    free = np.flatnonzero(units.flags == 0)
     first = {"opens the trace": opens, "opens a step": step, "after NUM": number}
     found, usual = {}, {}
     for name in ("opens the trace", "before the answer or the end", "opens a step", "after NUM"):

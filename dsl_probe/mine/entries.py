@@ -2,20 +2,20 @@
 
 import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from dsl_probe.store import Run
-from dsl_probe.types import ECHO, FORMAT, LEXICON, OCCURRENCES, PREFIX, VARIANTS
+from dsl_probe.types import LEXICON, OCCURRENCES, VARIANTS
 
 if TYPE_CHECKING:
     from dsl_probe.mine.align import Text
     from dsl_probe.mine.corpus import Corpus
     from dsl_probe.mine.lexicon import Entry
 
-_VARIANTS = 100
+MOST_VARIANTS = 100  # of a motif that are listed
 
 
 def motif_id(units: str, pattern: list[str]) -> str:
@@ -42,7 +42,7 @@ def write_lexicon(
     least = {"min_count": config.min_traces, "min_problems": config.min_problems, "longest": config.max_length}
     q = unit_q(index, found, rows, corpus.problem, **least)
     seeds = np.flatnonzero(q <= config.q)
-    barrier = (corpus.flags & (ECHO | PREFIX | FORMAT)) > 0
+    barrier = corpus.flags > 0
     supported = (corpus.problem, config.min_traces, config.min_problems)
     text, entries = lexicon.without_reference(index, found, rows[seeds], barrier, *supported)
     _write(run, config, corpus, text, entries, q[seeds], outputs)
@@ -58,12 +58,7 @@ def _write(run: Run, config, corpus: "Corpus", text: "Text", entries: "list[Entr
     for i in sorted(range(len(entries)), key=names.__getitem__):
         entry, uses = entries[i], entries[i].uses
         start, stop = uses.start[uses.free], uses.stop[uses.free]
-        written = [index.symbols[a:b].tobytes() for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
-        counts = Counter(written)
-        kinds = {}
-        for code in counts:
-            pattern = forms[np.frombuffer(code, np.int32)].tolist()
-            kinds[code] = (motif_id(config.units, pattern), pattern)
+        written, listed = variants_of(index.symbols, start, stop, forms, config.units)
         doc = index.doc_of[start]
         lexicon.append(
             {
@@ -74,27 +69,41 @@ def _write(run: Run, config, corpus: "Corpus", text: "Text", entries: "list[Entr
                 "count": len(start),
                 "support": len(np.unique(doc)),
                 "problems": len(np.unique(corpus.problem[doc])),
-                "exact_share": float((uses.have[uses.free].all(1) & _fits(entry.pattern, stop - start)).mean()),
+                "exact_share": exact_share(entry, uses.free),
                 "bits_saved": entry.saved,
                 "q_unit": float(q[entry.seed]),
-                "variants": len(counts),
+                "variants": len(listed),
             }
         )
-        often = sorted(counts, key=lambda code: (-counts[code], kinds[code][0]))[:_VARIANTS]
-        variants += [
-            {"motif_id": names[i], "variant_id": kinds[c][0], "pattern": kinds[c][1], "count": counts[c]} for c in often
-        ]
+        variants += [{"motif_id": names[i], **row} for row in listed[:MOST_VARIANTS]]
         at = (start - index.doc_starts[doc]).astype(np.int32)
-        where.append((np.full(len(start), len(where), np.int32), [kinds[c][0] for c in written], doc, at, stop - start))
+        where.append((np.full(len(start), len(where), np.int32), written, doc, at, stop - start))
     outputs.append(run.write_table("lexicon.parquet", pa.Table.from_pylist(lexicon, schema=LEXICON)))
     outputs.append(run.write_table("variants.parquet", pa.Table.from_pylist(variants, schema=VARIANTS)))
     outputs.append(run.write_table("parse.parquet", _parse_table(lexicon, where)))
 
 
-def _fits(pattern: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Whether a use is as long as its elements: nothing was put between them."""
-    wild = int(np.count_nonzero(pattern < 0))
-    return (width >= len(pattern)) & (width <= len(pattern) + 2 * wild)
+def variants_of(
+    symbols: np.ndarray, start: np.ndarray, stop: np.ndarray, forms: np.ndarray, units: str
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """The variant_id of each use (symbols[start:stop]); and the rows of all variants, by falling count, but for the
+    motif_id.
+    """
+    written = [symbols[a:b].tobytes() for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
+    rows: dict[bytes, dict[str, Any]] = {}
+    for code, count in Counter(written).items():
+        pattern = forms[np.frombuffer(code, symbols.dtype)].tolist()
+        rows[code] = {"variant_id": motif_id(units, pattern), "pattern": pattern, "count": count}
+    listed = sorted(rows.values(), key=lambda row: (-row["count"], row["variant_id"]))
+    return [rows[code]["variant_id"] for code in written], listed
+
+
+def exact_share(entry: "Entry", chosen: np.ndarray) -> float:
+    """Share of the chosen uses bool[k] that have every element and no other: nothing was put between them."""
+    uses, wild = entry.uses, int(np.count_nonzero(entry.pattern < 0))
+    width = (uses.stop - uses.start)[chosen]
+    fits = (width >= len(entry.pattern)) & (width <= len(entry.pattern) + 2 * wild)
+    return float((uses.have[chosen].all(1) & fits).mean())
 
 
 def _parse_table(lexicon: list[dict], where: list[tuple]) -> pa.Table:

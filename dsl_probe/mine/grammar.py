@@ -6,6 +6,7 @@ import numpy as np
 
 from dsl_probe.mine import productions
 from dsl_probe.mine.automaton import Automaton
+from dsl_probe.mine.corpus import units_of
 from dsl_probe.mine.heldout import RARE, Code, Grammar, Texts, code, learn_grammar, split
 
 if TYPE_CHECKING:
@@ -62,14 +63,13 @@ def _texts(symbols, bounds, problem, rows, config) -> tuple[Texts, np.ndarray]:
     """The traces, no more than `max_units`; unit 0 is whatever stands in one trace alone. Which symbol each unit is."""
     order = np.random.default_rng([config.seed, 14]).permutation(rows)
     kept = np.sort(order[: max(int(np.searchsorted(np.cumsum(np.diff(bounds)[order]), config.max_units, "right")), 1)])
-    lengths = np.diff(bounds)[kept]
-    flat = np.concatenate([symbols[bounds[r] : bounds[r + 1]] for r in kept])
-    doc = np.repeat(np.arange(len(kept)), lengths)
+    at, ends = units_of(kept, bounds)
+    flat, doc = symbols[at], np.repeat(np.arange(len(kept)), np.diff(ends))
     pairs = np.unique(flat.astype(np.int64) * len(kept) + doc) // len(kept)
     known = np.flatnonzero(np.bincount(pairs, minlength=int(flat.max(initial=0)) + 1) >= 2)
     unit = np.full(int(flat.max(initial=0)) + 1, RARE, np.int64)
     unit[known] = np.arange(len(known)) + 1
-    return Texts(unit[flat], np.concatenate([[0], np.cumsum(lengths)]), problem[kept]), known
+    return Texts(unit[flat], ends, problem[kept]), known
 
 
 def _bits(found: Code, problem: np.ndarray) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from dsl_probe.groups import group_columns, select_rows
 from dsl_probe.mine.uses import cover, find_uses, read_lexicon, read_rows
 from dsl_probe.store import Run
-from dsl_probe.types import ECHO, FORMAT, PREFIX, UserError
+from dsl_probe.types import UserError
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -61,7 +61,7 @@ def moves(run: Run, group: str | None = None, language: str | None = None, gaps:
             raise UserError(f"group {group!r} has no trace of the language {language!r}.")
     units = read_rows(run, rows)
     uses = cover(find_uses(run, lexicon, units))
-    code = np.where((units.flags & (ECHO | PREFIX | FORMAT)) == 0, len(lexicon.entries), -1)
+    code = np.where(units.flags == 0, len(lexicon.entries), -1)
     new = np.ones(len(code), bool)
     new[1:] = code[1:] != code[:-1]
     new[units.bounds[:-1][np.diff(units.bounds) > 0]] = True

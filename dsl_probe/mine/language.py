@@ -8,7 +8,6 @@ start model on the same problems): the words and phrases far beyond it.
 import hashlib
 import re
 import sys
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,9 +16,7 @@ import pyarrow as pa
 
 from dsl_probe.groups import group_columns, parse_group, select_rows
 from dsl_probe.store import Run
-from dsl_probe.types import ECHO, FORMAT, PREFIX, PRIVATE, VARIANTS, UserError
-
-_VARIANTS = 100
+from dsl_probe.types import PRIVATE, VARIANTS, UserError
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def learn_language(run: Run, config: LanguageConfig, *, force: bool = False) -> 
     does not beat a Markov model on unseen problems explains nothing that order alone does not.
     """
     if not config.group:
-        raise UserError("a language needs a group of traces: --language model=NAME")
+        raise UserError("a language needs a group of traces: --language.group model=NAME")
     if config.max_units < 1_000:
         raise UserError(f"--max-units is {config.max_units}; the least is 1000.")
     id = language_id(config)
@@ -174,15 +171,15 @@ def _exchanged(own: np.ndarray, reference: np.ndarray, problem: np.ndarray, seed
 
 def _private(text: _Text, own: np.ndarray, reference: np.ndarray) -> tuple[list[dict], list[dict]]:
     """Rows of the private lexicon and of its variants."""
-    from dsl_probe.mine.entries import motif_id
+    from dsl_probe.mine.corpus import units_of
+    from dsl_probe.mine.entries import MOST_VARIANTS, exact_share, motif_id, variants_of
     from dsl_probe.mine.private import find_phrases, find_words, scope
     from dsl_probe.mine.select import log_likelihood
 
     rows = np.concatenate([own, reference])
-    lengths = np.diff(text.bounds)[rows]
-    at = np.repeat(text.bounds[rows], lengths) + _ranges(lengths)
-    symbols, barrier = text.symbols[at], (text.flags[at] & (ECHO | PREFIX | FORMAT)) > 0
-    bounds, doc = np.concatenate([[0], np.cumsum(lengths)]), np.repeat(np.arange(len(rows)), lengths)
+    at, bounds = units_of(rows, text.bounds)
+    symbols, barrier = text.symbols[at], text.flags[at] > 0
+    doc = np.repeat(np.arange(len(rows)), np.diff(bounds))
     mine, problem, domain = np.arange(len(rows)) < len(own), text.problem[rows], text.domain[rows]
     least = text.least["min_traces"], text.least["min_problems"]
     free = ~barrier & mine[doc]
@@ -218,31 +215,16 @@ def _private(text: _Text, own: np.ndarray, reference: np.ndarray) -> tuple[list[
     for entry in entries:
         uses, chosen = entry.uses, index.own_uses(entry.uses)
         start, stop = uses.start[chosen], uses.stop[chosen]
-        counts = Counter(symbols[a:b].tobytes() for a, b in zip(start.tolist(), stop.tolist(), strict=True))
+        listed = variants_of(symbols, start, stop, forms, text.least["units"])[1]
         there = int(np.count_nonzero(uses.free)) - len(start)
         g2 = float(log_likelihood(np.array(len(start)), np.array(there), *sizes))
-        exact = float(uses.have[chosen].all(1).mean())
-        new = row("phrase", entry.pattern, doc[start], there, g2, exact, entry.saved, len(counts))
+        exact = exact_share(entry, chosen)
+        new = row("phrase", entry.pattern, doc[start], there, g2, exact, entry.saved, len(listed))
         if new["motif_id"] in known:
             continue
         found.append(new)
-        for code, many in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_VARIANTS]:
-            pattern = forms[np.frombuffer(code, symbols.dtype)].tolist()
-            variants.append(
-                {
-                    "motif_id": new["motif_id"],
-                    "variant_id": motif_id(text.least["units"], pattern),
-                    "pattern": pattern,
-                    "count": many,
-                }
-            )
+        variants += [{"motif_id": new["motif_id"], **variant} for variant in listed[:MOST_VARIANTS]]
     return found, variants
-
-
-def _ranges(lengths: np.ndarray) -> np.ndarray:
-    """0 .. n - 1 for each n, one after another."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
 def _say(message: str) -> None:

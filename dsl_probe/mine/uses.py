@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dsl_probe.mine.corpus import unit_forms
 from dsl_probe.mine.language import LanguageConfig, language_rows
 from dsl_probe.store import Run
-from dsl_probe.types import ECHO, FORMAT, PREFIX, UserError
+from dsl_probe.types import UserError
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,13 @@ class Uses:
     stop: np.ndarray
 
 
-def languages(run: Run) -> list[str]:
-    """Ids of the languages that were learnt in a run."""
-    return [name.partition(".")[2] for name in run.stages() if name.startswith("language.")]
-
-
 def language_config(run: Run, language: str) -> LanguageConfig:
     """What a language was learnt with. Raises UserError, with those that there are, if it was not."""
-    record = run.stage(f"language.{language}")
-    if record is None:
-        known = ", ".join(languages(run)) or f"none; dsl-probe mine {run.path} --language.group model=NAME makes one"
+    made = run.languages()
+    if language not in made:
+        known = ", ".join(made) or f"none; dsl-probe mine {run.path} --language.group model=NAME makes one"
         raise UserError(f"{run.path} has no language {language!r}; there are: {known}")
-    return LanguageConfig(**record["config"])
+    return LanguageConfig(**made[language])
 
 
 def read_lexicon(run: Run, language: str | None = None) -> Lexicon:
@@ -86,9 +82,7 @@ def _tables(run: Run, folder: str, rows: np.ndarray) -> Lexicon:
 
 def read_rows(run: Run, rows: np.ndarray) -> Units:
     """The units of some traces, as they were mined. Memory: about 20 bytes a unit."""
-    forms: dict[str, int] = {}
-    slots = run.table("vocabulary", ["slot"])["slot"].to_pylist()
-    to_form = np.array([forms.setdefault(form, len(forms)) for form in slots], np.int32)
+    to_form, forms = unit_forms(run)
     table = run.shard_rows("units", rows)
     if "steps" not in table.column_names:
         raise UserError(f"{run.path} was mined before steps were kept; run: dsl-probe mine {run.path} --force")
@@ -96,7 +90,7 @@ def read_rows(run: Run, rows: np.ndarray) -> Units:
     steps, step_bounds = _flat(table["steps"])
     flags, starts, stops = (_flat(table[c])[0] for c in ("flags", "starts", "stops"))
     first = np.repeat(bounds[:-1], np.diff(step_bounds))
-    return Units(np.asarray(rows), to_form[ids], flags, starts, stops, steps + first, bounds, list(forms))
+    return Units(np.asarray(rows), to_form[ids], flags, starts, stops, steps + first, bounds, forms)
 
 
 def _flat(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +110,7 @@ def find_uses(run: Run, lexicon: Lexicon, units: Units) -> Uses:
     code = {form: i for i, form in enumerate(units.forms)}
     order = np.argsort(units.symbols, kind="stable")
     where = np.searchsorted(units.symbols[order], np.arange(len(code) + 1))
-    barred = np.concatenate([[0], np.cumsum((units.flags & (ECHO | PREFIX | FORMAT)) > 0)])
+    barred = np.concatenate([[0], np.cumsum(units.flags > 0)])
     doc = np.repeat(np.arange(len(units.rows)), np.diff(units.bounds))
     found = []
     for i, entry in enumerate(lexicon.entries):
