@@ -3,11 +3,14 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsl_probe.collect.domains.worlds import NAMES as WORLDS
 from dsl_probe.collect.domains.worlds import STATE_WORDS
 from dsl_probe.collect.shipped import shipped_folder
+
+if TYPE_CHECKING:
+    from dsl_probe.collect.sample import CollectConfig
 
 # Organism -> regime. All were trained from "base"; sft on one human dialect, rl-only on right answers alone.
 ORGANISMS = {"base": "base", "sft": "sft", "rl-only": "rl_only"}
@@ -47,11 +50,18 @@ def run_demo(out: Path, real: Path, force: bool = False) -> dict[str, Any]:
     return {"organisms": organisms(out, force), "real": real_models(real, force)}
 
 
+def organism_sampling(**more: Any) -> "CollectConfig":
+    """How an organism is sampled: bare prompts, at most 110 tokens, float32 on a CPU; more: the other options."""
+    from dsl_probe.collect.sample import CollectConfig
+
+    return CollectConfig(template="raw", max_new_tokens=110, batch_size=256, compute="float32", device="cpu", **more)
+
+
 def organisms(out: Path, force: bool = False) -> dict[str, Any]:
     """Collect from each organism, bring the traces together, keep its states on its own traces, mine, compare."""
     from dsl_probe.collect.capture import CaptureConfig, capture_states
     from dsl_probe.collect.importer import import_traces
-    from dsl_probe.collect.sample import CollectConfig, collect
+    from dsl_probe.collect.sample import collect
     from dsl_probe.mine.stage import mine_motifs
     from dsl_probe.store import Run
 
@@ -60,7 +70,7 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
     for name, regime in ORGANISMS.items():
         _say(f"collect from {name}")
         part = Run.create(out.with_name(f"{out.name}-{name}"))
-        config = CollectConfig(
+        config = organism_sampling(
             model=str(models / name),
             name=name,
             regime=regime,
@@ -70,11 +80,6 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
             domains=WORLDS,
             n=100,
             samples=2,
-            template="raw",
-            max_new_tokens=110,
-            batch_size=256,
-            compute="float32",
-            device="cpu",
         )
         report["collect"][name] = asdict(collect(part, config, force=force))
         parts.append(part.path)

@@ -37,6 +37,22 @@ def short(group: str) -> str:
     return ", ".join(v.rsplit("/", 1)[-1] if k in ("model", "run") else v for k, v in parse_group(group).items())
 
 
+def checked_name(name: str) -> str:
+    """A name that may be a folder's; raises UserError for another."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name):
+        raise UserError(f"--name {name!r}: use letters, digits, - and _ only, 80 at most.")
+    return name
+
+
+def slug(text: str, most: int) -> str:
+    """Text as part of a folder's name: small letters and digits, - between, `most` at the most.
+
+    >>> slug("Qwen/Qwen2.5-3B", 8)
+    'qwen-qwe'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:most].strip("-")
+
+
 def group_columns(*groups: str | None) -> list[str]:
     """Columns that the groups look at."""
     return sorted({column for group in groups if group for column in parse_group(group)})

@@ -6,7 +6,6 @@ start model on the same problems): the words and phrases far beyond it.
 """
 
 import hashlib
-import re
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dsl_probe.groups import group_columns, parse_group, select_rows
+from dsl_probe.groups import checked_name, group_columns, parse_group, select_rows, slug
 from dsl_probe.store import Run
 from dsl_probe.types import PRIVATE, VARIANTS, UserError
 
@@ -55,12 +54,9 @@ class LanguageResult:
 def language_id(config: LanguageConfig) -> str:
     """Name of a language's folder."""
     if config.name:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", config.name):
-            raise UserError(f"--name {config.name!r}: use letters, digits, - and _ only, 80 at most.")
-        return config.name
-    slug = re.sub(r"[^a-z0-9]+", "-", "-".join(parse_group(config.group).values()).lower()).strip("-")[:48].strip("-")
+        return checked_name(config.name)
     key = hashlib.blake2b(f"{config.group}\0{config.reference}".encode(), digest_size=3).hexdigest()
-    return f"{slug}-{key}"
+    return f"{slug('-'.join(parse_group(config.group).values()), 48)}-{key}"
 
 
 def learn_language(run: Run, config: LanguageConfig, *, force: bool = False) -> LanguageResult:

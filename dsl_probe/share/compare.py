@@ -1,7 +1,6 @@
 """The compare stage: which motifs one group of traces over-uses, and how far its domains share a vocabulary."""
 
 import hashlib
-import re
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dsl_probe.groups import group_columns, select_rows
+from dsl_probe.groups import checked_name, group_columns, select_rows, slug
 from dsl_probe.share.accuracy import sample_accuracy
 from dsl_probe.share.contrast import ALPHA, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
@@ -119,12 +118,8 @@ class Comparison:
 def comparison_id(config: CompareConfig) -> str:
     """Name of a comparison's folder: the one asked for, or a readable one with a hash of the groups."""
     if config.name:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", config.name):
-            raise UserError(f"--name {config.name!r}: use letters, digits, - and _ only, 80 at most.")
-        return config.name
-    slugs = [
-        re.sub(r"[^a-z0-9]+", "-", g.partition("=")[2].lower()).strip("-")[:32].strip("-") for g in (config.a, config.b)
-    ]
+        return checked_name(config.name)
+    slugs = [slug(group.partition("=")[2], 32) for group in (config.a, config.b)]
     key = hashlib.blake2b("\0".join([config.a, config.b, config.base or ""]).encode(), digest_size=3).hexdigest()
     return f"{slugs[0]}-vs-{slugs[1]}-{key}"
 

@@ -15,8 +15,9 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from dsl_probe.collect.importer import import_traces
-from dsl_probe.collect.sample import CollectConfig, collect
+from dsl_probe.collect.sample import collect
 from dsl_probe.collect.shipped import shipped_folder
+from dsl_probe.demo import organism_sampling
 from dsl_probe.mine.automaton import Automaton, sample
 from dsl_probe.mine.grammar import from_json
 from dsl_probe.mine.language import LanguageConfig, learn_language, read_grammar
@@ -33,18 +34,13 @@ REST = 1
 def traces(name: str, model: str, problem_seed: int) -> Run:
     """A run of traces at temperature 1."""
     run = Run.create(RUNS / f"language-{name}")
-    config = CollectConfig(
+    config = organism_sampling(
         model=str(shipped_folder("organisms") / model),
         name=model,
         domains=DOMAINS,
         n=PROBLEMS,
         samples=SAMPLES,
         problem_seed=problem_seed,
-        template="raw",
-        max_new_tokens=110,
-        batch_size=256,
-        compute="float32",
-        device="cpu",
     )
     collect(run, config)
     return run

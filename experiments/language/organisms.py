@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dsl_probe.collect.domains.worlds import NAMES as WORLDS
 from dsl_probe.collect.importer import import_traces
-from dsl_probe.collect.sample import CollectConfig, collect
+from dsl_probe.collect.sample import collect
 from dsl_probe.collect.shipped import shipped_folder
+from dsl_probe.demo import organism_sampling
 from dsl_probe.mine.language import LanguageConfig, learn_language, read_grammar
 from dsl_probe.mine.stage import mine_motifs
 from dsl_probe.store import Run
@@ -23,17 +24,12 @@ def main() -> None:
     parts = []
     for name in ("base", *TRAINED):
         part = Run.create(RUNS / f"organisms-language-{name}")
-        config = CollectConfig(
+        config = organism_sampling(
             model=str(shipped_folder("organisms") / name),
             name=name,
             domains=WORLDS,
             n=200,
             samples=2,
-            template="raw",
-            max_new_tokens=110,
-            batch_size=256,
-            compute="float32",
-            device="cpu",
         )
         collect(part, config)
         parts.append(part.path)

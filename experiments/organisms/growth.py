@@ -19,7 +19,8 @@ from units import HERE, LINEAGES, OUT, TRAINED
 from vocabulary import connectives, kind_of
 
 from dsl_probe.collect.domains import worlds
-from dsl_probe.collect.sample import CollectConfig, collect
+from dsl_probe.collect.sample import collect
+from dsl_probe.demo import organism_sampling
 from dsl_probe.store import Run
 
 TOP = 3
@@ -28,7 +29,7 @@ TOP = 3
 def collected(lineage: int, problems: int) -> pa.Table:
     """The traces of every checkpoint of a lineage's watched run; those that are there already are kept."""
     run = Run.create(OUT / f"growth-{lineage}")
-    config = CollectConfig(
+    config = organism_sampling(
         checkpoints=str(OUT / f"rl-only-{lineage}-0" / "step-*"),
         name=f"rl-only-lineage{lineage}",
         regime="rl_only",
@@ -38,11 +39,6 @@ def collected(lineage: int, problems: int) -> pa.Table:
         domains=worlds.NAMES,
         n=problems,
         samples=1,
-        template="raw",
-        max_new_tokens=110,
-        batch_size=256,
-        compute="float32",
-        device="cpu",
     )
     collect(run, config)
     return pa.concat_tables([pq.read_table(path) for path in sorted((run.path / "traces").glob("*.parquet"))])
