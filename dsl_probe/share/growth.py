@@ -23,12 +23,11 @@ from dsl_probe.share.births import find_events, is_paired
 from dsl_probe.share.corpus import CONTENT_KINDS
 from dsl_probe.share.domains import deleted_sharing
 from dsl_probe.share.means import share_intervals
+from dsl_probe.share.openers import find_openers
 from dsl_probe.share.rarefy import count_matrix, rarefied, summed
 from dsl_probe.share.vocab import jackknife
 from dsl_probe.store import Run
 from dsl_probe.types import FORMAT, GROWTH, GROWTH_EVENTS, PREFIX, UserError
-
-OPENER = 3  # units
 
 
 @dataclass(frozen=True)
@@ -194,8 +193,9 @@ class _Corpus:
         items = [_Item("motif", entry["motif_id"], entry["text"]) for entry in lexicon]
         units = [_Item("unit", motif_id(config["units"], [form]), form) for form in forms]
         fresh = np.array([i for i, unit in enumerate(units) if unit.id not in row], np.int64)
-        openers, opens = _openers(symbols, (flags & (PREFIX | FORMAT)) == 0, doc, traces.num_rows)
-        written = [[forms[s] for s in pattern] for pattern in openers]
+        opened, openers, which = find_openers(symbols, (flags & (PREFIX | FORMAT)) == 0, doc, traces.num_rows)
+        opens = count_matrix(opened, which, (traces.num_rows, len(openers)))
+        written = [[forms[s] for s in pattern] for pattern in openers.tolist()]
         items += [units[i] for i in fresh]
         items += [_Item("opener", motif_id(config["units"], w), joiner.join(w)) for w in written]
         vocabulary = run.table("vocabulary", ["slot", "kind"]).to_pylist()
@@ -318,13 +318,3 @@ class _Training:
         df = np.divide(variance**2, squared, out=np.ones(len(value)), where=squared > 0)
         half = stdtrit(df, 0.975) * np.sqrt(variance)
         return [value, value - half, value + half]
-
-
-def _openers(symbols, usable, doc, traces: int) -> tuple[list[tuple[int, ...]], sparse.csr_matrix]:
-    """The openers, and [traces, openers]; traces with fewer units have none."""
-    at = np.flatnonzero(usable)
-    first = np.searchsorted(doc[at], np.arange(traces))
-    rows = np.flatnonzero(np.bincount(doc[at], minlength=traces) >= OPENER)
-    starts = symbols[at[first[rows][:, None] + np.arange(OPENER)]].reshape(-1, OPENER)
-    patterns, code = np.unique(starts, axis=0, return_inverse=True)
-    return [tuple(p) for p in patterns.tolist()], count_matrix(rows, code.ravel(), (traces, len(patterns)))

@@ -13,9 +13,10 @@ from dsl_probe.mine.select import log_likelihood
 from dsl_probe.share.corpus import CONTENT_KINDS
 from dsl_probe.share.legibility import legibility
 from dsl_probe.share.means import Estimate, mean_interval, problem_means, share_intervals
+from dsl_probe.share.openers import find_openers
+from dsl_probe.share.rarefy import count_matrix
 from dsl_probe.types import UserError
 
-OPENER = 3  # units
 DEALINGS, ALPHA = 99, 0.05
 
 
@@ -126,7 +127,7 @@ def monitor(
     asked = np.append(compared, against)
     sought = (barrier | ~asked[doc], every, min_traces, min_problems)
     free = ~sought[0]
-    holds = sparse.csr_matrix((np.ones(int(free.sum())), (doc[free], units.ids[free])), (len(every), len(units.texts)))
+    holds = count_matrix(doc[free], units.ids[free], (len(every), len(units.texts)))
     p_adj = _presence_p(holds, own, asked, every, paired)
     found = [word for word in find_words(units.ids, doc, own, *sought) if p_adj[word.pattern[0]] <= ALPHA]
     names, domain = np.unique(np.array(domains or ["all"] * len(traces)), return_inverse=True)
@@ -228,16 +229,13 @@ def _share(held: np.ndarray, problem: np.ndarray) -> Estimate:
 
 def _opener(units: Segmented, doc: np.ndarray, traces: int) -> tuple[str, np.ndarray]:
     """The most common first three units that are no format tags; and float64[traces], 1 where a trace opens so."""
-    at = np.flatnonzero((np.array(units.kinds) != "format")[units.ids])
-    first = np.searchsorted(doc[at], np.arange(traces))
-    rows = np.flatnonzero(np.bincount(doc[at], minlength=traces)[:traces] >= OPENER)
     opens = np.zeros(traces)
-    if len(rows) == 0:
+    having, openers, which = find_openers(units.ids, (np.array(units.kinds) != "format")[units.ids], doc, traces)
+    if len(having) == 0:
         return "", opens
-    patterns, code = np.unique(units.ids[at[first[rows][:, None] + np.arange(OPENER)]], axis=0, return_inverse=True)
-    top = np.bincount(code.ravel()).argmax()
-    opens[rows[code.ravel() == top]] = 1
-    return " ".join(units.texts[i] for i in patterns[top]), opens
+    top = np.bincount(which).argmax()
+    opens[having[which == top]] = 1
+    return " ".join(units.texts[i] for i in openers[top]), opens
 
 
 def _plain(value: Any) -> Any:
