@@ -166,8 +166,15 @@ def automaton(grammar: dict, label: Callable[[str], str]) -> dict:
                 "source": str(a),
                 "target": str(b),
                 "value": sum(count for count, _ in edges),
-                "label": {"show": True, "formatter": names[:30], "fontSize": 10},
-                "lineStyle": {"width": 1 + 3 * (sum(c for c, _ in edges) / most), "curveness": 0.2},
+                "label": {
+                    "show": True,
+                    "formatter": names[:30],
+                    "fontSize": 10,
+                    "color": "#909090",
+                    "textBorderWidth": 0,
+                    "opacity": 1,
+                },
+                "lineStyle": {"width": 1 + 3 * (sum(c for c, _ in edges) / most), "curveness": 0.2, "opacity": 0.9},
             }
         )
     series = {
@@ -175,6 +182,7 @@ def automaton(grammar: dict, label: Callable[[str], str]) -> dict:
         "layout": "force",
         "force": {"initLayout": "circular", "repulsion": 260, "edgeLength": 90, "layoutAnimation": False},
         "roam": True,
+        "zoom": 0.75,
         "draggable": True,
         "selectedMode": "single",
         "edgeSymbol": ["none", "arrow"],
