@@ -207,10 +207,22 @@ def comparison_record(run: Run, id: str) -> dict[str, Any]:
     return {"config": record.get("config", {}), "counts": record.get("counts", {})}
 
 
+def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """The pairs of groups that were tested: A and B, and each with the base where that is a third."""
+    third = record["counts"].get("against_base") or []
+    return [(record["config"]["a"], record["config"]["b"]), *((part["a"], part["b"]) for part in third)]
+
+
 @st.cache_resource(max_entries=8, show_spinner="Reading the comparison …")
-def comparison(key: tuple[str, str], id: str, domain: str, matched: str) -> pd.DataFrame:
-    """Rows of one family of tests, the largest |z| first; `side` is where a discovery is over-represented."""
-    chosen = [("domain", "=", domain), ("matched", "=", matched)]
+def comparison(
+    key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str] | None = None
+) -> pd.DataFrame:
+    """Rows of one family of tests, the largest |z| first; `side` is where a discovery is over-represented.
+
+    pair: two of the comparison's groups (default: its A and B).
+    """
+    a, b = pair or pairs(comparison_record(Run(key[0]), id))[0]
+    chosen = [("a", "=", a), ("b", "=", b), ("domain", "=", domain), ("matched", "=", matched)]
     frame = Run(key[0]).table(f"comparisons/{id}/comparison", filters=chosen).to_pandas()
     found = (frame["p_adj"] <= ALPHA).to_numpy()
     frame["side"] = np.where(~found, "not told apart", np.where(frame["z"] > 0, "A", "B"))

@@ -25,8 +25,8 @@ _HOME = {
     "mine_motifs": "mine.stage",
     "LanguageConfig": "mine.language",
     "learn_language": "mine.language",
-    "CompareConfig": "share.compare",
-    "Comparison": "share.compare",
+    "CompareConfig": "share.comparison",
+    "Comparison": "share.comparison",
     "compare": "share.compare",
     "growth": "share.growth",
     "monitor": "share.monitor",
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from dsl_probe.collect.importer import ImportConfig, import_traces
     from dsl_probe.mine.language import LanguageConfig, learn_language
     from dsl_probe.mine.stage import MineConfig, mine_motifs
-    from dsl_probe.share.compare import CompareConfig, Comparison, compare
+    from dsl_probe.share.compare import compare
+    from dsl_probe.share.comparison import CompareConfig, Comparison
     from dsl_probe.share.findings import Finding, findings
     from dsl_probe.share.growth import growth
     from dsl_probe.share.monitor import monitor

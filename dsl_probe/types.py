@@ -294,6 +294,10 @@ COMPARISON = pa.schema(
         ("support_b", pa.int64()),
         ("problems_a", pa.int64()),
         ("problems_b", pa.int64()),
+        ("dispersion_a", pa.float64()),
+        ("dispersion_b", pa.float64()),
+        ("chance_dispersion_a", pa.float64()),
+        ("chance_dispersion_b", pa.float64()),
         ("z", pa.float64()),
         ("p", pa.float64()),
         ("p_adj", pa.float64()),
@@ -301,10 +305,26 @@ COMPARISON = pa.schema(
         ("q", pa.float64()),
         ("p_presence", pa.float64()),
         ("p_adj_presence", pa.float64()),
+        ("part_of", pa.string()),
         ("novelty", pa.string()),
+        ("novelty_bits", pa.float64()),
+        ("novelty_bits_low", pa.float64()),
+        ("novelty_bits_high", pa.float64()),
         ("stable", pa.bool_()),
         ("load_bearing", pa.bool_()),
         ("verdict", pa.string()),
+    ]
+)
+# How far the models of a group and of the base are apart on the group's text, where `score` has read it.
+SHIFT = pa.schema(
+    [
+        ("group", pa.string()),
+        ("domain", pa.string()),
+        ("measure", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("problems", pa.int64()),
     ]
 )
 SHARING = pa.schema(

@@ -8,7 +8,8 @@ from corpus import TOPIC, WORDS, rows, write_jsonl
 from scipy import stats
 
 import dsl_probe
-from dsl_probe.share.compare import CompareConfig, compare, compare_rows, comparison_id
+from dsl_probe.share.compare import compare, compare_rows, comparison_id
+from dsl_probe.share.comparison import CompareConfig
 from dsl_probe.share.corpus import Corpus, choose_sample, cuts
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
@@ -28,7 +29,11 @@ def test_the_planted_word_is_found_and_nothing_else(tiny_run):
         assert len(found) and all("zorp" in t.split() for t in found.text) and (found.z > 0).all()
     word = c.discoveries().set_index("text").loc["zorp"]
     assert word.problems_b == 0 and word.count_b == 0 and word.rate_b == 0 and word.ci_low > 0
-    assert word.novelty.startswith("absent from") and word.stable and word.verdict == "undecided: effects not run"
+    assert (
+        word.novelty.startswith("absent from")
+        and word.stable
+        and word.verdict == "over-represented in A; emergent: undecided, effects not run"
+    )
     assert word.p_adj_presence <= 0.05 and word.load_bearing is None
     headline = c.table[(c.table.domain == "all") & (c.table.matched == "equal units")]
     assert c.result.motifs_tested == len(headline)
@@ -60,7 +65,8 @@ def test_counts_are_those_of_the_text(tiny_run):
 
 def test_a_model_against_itself_finds_nothing(tiny_run):
     done = compare(Run(tiny_run), a="model=model-b", b="model=model-b", name="itself")
-    assert (done.table.p_adj == 1).all() and (done.table.z == 0).all()
+    itself = done.table[done.table.b == "model=model-b"]
+    assert (itself.p_adj == 1).all() and (itself.z == 0).all()
     assert done.result.discoveries_a == done.result.discoveries_b == 0
     assert done.result.accuracy_difference == [0, 0, 0]
     plug_in = done.sharing[done.sharing.measure == "morisita_horn"]
@@ -75,16 +81,16 @@ def test_random_splits_of_one_model_find_nothing(tiny_run):
         side = np.random.default_rng(seed).random(len(mine) // 2) < 0.5
         first = np.where(side, mine[::2], mine[1::2])
         second = np.where(side, mine[1::2], mine[::2])
-        _, paired = compare_rows(corpus, CompareConfig("a", "b", permutations=199), first, second, tests=("rate",))
-        assert paired.counts.design == "paired"
+        _, paired, _ = compare_rows(corpus, CompareConfig("a", "b", permutations=199), first, second, tests=("rate",))
+        assert paired.design == "paired"
         problem = np.random.default_rng(seed).permutation(corpus.problem.max() + 1) % 2 == 0
         half = problem[corpus.problem[mine]]
-        _, apart = compare_rows(
+        _, apart, _ = compare_rows(
             corpus, CompareConfig("a", "b", permutations=199), mine[half], mine[~half], tests=("rate",)
         )
-        assert apart.counts.design == "unpaired"
-        found += bool(paired.counts.discoveries_a + paired.counts.discoveries_b)
-        found += bool(apart.counts.discoveries_a + apart.counts.discoveries_b)
+        assert apart.design == "unpaired"
+        found += bool(paired.discoveries_a + paired.discoveries_b)
+        found += bool(apart.discoveries_a + apart.discoveries_b)
     assert found <= 4  # 97.5 % binomial bound of 20 tests at .05
 
 

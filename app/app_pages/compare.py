@@ -52,23 +52,31 @@ done = states.need_comparisons(run)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     id = states.choose_comparison(done)
     record = data.comparison_record(run, id)
-    config, counts = record["config"], record["counts"]
+    tested = data.pairs(record)
+    of_pair = dict(zip(tested, [record["counts"], *record["counts"].get("against_base", [])], strict=True))
+    if len(tested) > 1:
+        names = {f"{labels.short(a)} against {labels.short(b)}": (a, b) for a, b in tested}
+        pair = names[labels.pick("Groups", list(names), "pair", width=300)]
+    else:
+        pair = tested[0]
+    counts = of_pair[pair]
     families = [d for d, design in counts["domains"].items() if not design.startswith("not")]
     families = ["all", *sorted(set(families) - {"all"})]
     domain = labels.pick("Domain", families, "domain", width=180)
     matched = st.segmented_control(
         "Text compared",
-        ["equal units", "raw"],
+        ["equal units", "raw", "equal accuracy"],
         default="equal units",
         required=True,
         key="matched",
         bind="query-params",
-        help="equal units: both groups cut to the same number of units within each problem. raw: all they wrote.",
+        help="equal units: both groups cut to the same number of units within each problem. raw: all they wrote. "
+        "equal accuracy: at equal units, on traces of which as many are right in either group.",
     )
 states.warn_if_stale(run, f"compare.{id}")
-st.text(f"A: {labels.visible(config['a'])}\nB: {labels.visible(config['b'])}")
+st.text(f"A: {labels.visible(pair[0])}\nB: {labels.visible(pair[1])}")
 st.caption(scope(counts))
-frame = data.comparison(data.key(run, f"compare.{id}"), id, domain, matched)
+frame = data.comparison(data.key(run, f"compare.{id}"), id, domain, matched, pair)
 if frame.empty:
     st.info("No motif was tested for this choice: too few problems hold one.")
     st.stop()
@@ -89,7 +97,7 @@ e.metric(
 
 shown = charts.thin(frame)
 st.altair_chart(
-    charts.volcano(shown, labels.short(config["a"]), labels.short(config["b"])),
+    charts.volcano(shown, *map(labels.short, pair)),
     alt="Log-odds against |z| of every motif shown",
 )
 left_out = len(frame) - len(shown)
@@ -139,7 +147,7 @@ event = st.dataframe(
     ),
     hide_index=True,
     height=360,
-    key=f"rows_{id}_{domain}_{matched}_{which}_{text}",
+    key=f"rows_{id}_{pair}_{domain}_{matched}_{which}_{text}",
     on_select="rerun",
     selection_mode="single-row",
     alt="Motifs with their tests",

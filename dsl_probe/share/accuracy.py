@@ -1,6 +1,7 @@
 """How often models are right, by domain, and by how much two of them differ; intervals by problem."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 from dsl_probe.collect.curve import MEASURES, Sampled, value_at_k
 from dsl_probe.groups import group_columns, select_rows
 from dsl_probe.mine.corpus import group_column
-from dsl_probe.share.corpus import Corpus, Sample
+from dsl_probe.share.corpus import Corpus, Sample, subsample
 from dsl_probe.share.means import Estimate, difference_interval, mean_interval, problem_means
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
@@ -124,6 +125,36 @@ def values_at_k(judged: Judged, problems: Sequence[tuple[str, str]], measure: st
     return np.array(
         [value_at_k(measure, judged[p], k) if len(judged[p].correct) >= k else np.nan for p in problems], np.float64
     )
+
+
+def same_accuracy(corpus: Corpus, sample: Sample) -> Sample | None:
+    """The part of a comparison's traces in which both groups are right equally often; None where there is none.
+
+    Paired: within each problem as many right and as many wrong traces of either group, the first of each. Unpaired:
+    problems are exchanged only among those of one domain that are always, never or sometimes right. Traces without a
+    verdict are left out. Under no difference the groups stay exchangeable, since the rule does not look at which is
+    which.
+
+    What it does not show: what the groups would write if they were equally able. Given the verdict, problems that a
+    weak model solves are other problems than those that a strong one solves.
+    """
+    correct = np.array(corpus.traces["correct"].take(pa.array(sample.rows)).to_pylist(), float)
+    known = ~np.isnan(correct)
+    if sample.paired:
+        block = (sample.item * 2 + (correct == 1)) * 2 + sample.group
+        order = np.argsort(np.where(known, block, -1), kind="stable")
+        place = np.empty(len(block), np.int64)
+        place[order] = np.arange(len(block)) - np.searchsorted(np.where(known, block, -1)[order], block[order])
+        size = np.bincount(block[known], minlength=4 * len(sample.item_domain)).reshape(-1, 2)
+        keep = known & (place < size.min(1)[block // 2])
+        return subsample(sample, keep)
+    kept = subsample(sample, known)
+    if kept is None:
+        return None
+    mean = problem_means(correct[known], kept.item, len(kept.item_domain))
+    kind = np.where(mean == 1, "right", np.where(mean == 0, "wrong", "mixed"))
+    stratum = np.array([f"{d}, {k}" for d, k in zip(kept.item_domain, kind, strict=True)], object)
+    return replace(kept, item_stratum=stratum)
 
 
 def sample_accuracy(corpus: Corpus, sample: Sample) -> dict[str, Any]:

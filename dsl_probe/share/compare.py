@@ -3,116 +3,29 @@
 import hashlib
 import sys
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
-from dsl_probe.share.accuracy import sample_accuracy
-from dsl_probe.share.contrast import ALPHA, TestSettings, contrast
+from dsl_probe.share.accuracy import same_accuracy, sample_accuracy
+from dsl_probe.share.comparison import (
+    EQUAL,
+    MATCHED,
+    SAME_ACCURACY,
+    CompareConfig,
+    CompareResult,
+    Comparison,
+    Contrast,
+)
+from dsl_probe.share.contrast import ALPHA, NO_BASE, RAW, Novelty, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
-from dsl_probe.share.domains import Interval, domain_sharing
+from dsl_probe.share.domains import domain_sharing
+from dsl_probe.share.shift import ratios, shift_rows
 from dsl_probe.store import Run
-from dsl_probe.types import COMPARISON, SHARING, UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Two groups of traces and how they are tested."""
-
-    a: str
-    """First group: column=value[,column=value], for example model=NAME,domain=math."""
-    b: str
-    """Second group."""
-    base: str | None = None
-    """Reference group for novelty. Default: the start model that the traces of A name; without one, not tested."""
-    permutations: int = 1_000
-    """Permutations of each test; the least p is 1 / (permutations + 1)."""
-    seed: int = 0
-    """Seed of the permutations."""
-    min_problems: int = 10
-    """Least number of problems that hold a motif, both groups pooled, for it to be tested."""
-    min_units: int = 20
-    """Problems in which either group wrote fewer counted units than this are left out: a rate over a handful of units
-    is mostly the opening word."""
-    same_prompt: bool = False
-    """Pair only where the prompts are the same word for word, beside the problem_id."""
-    include_format: bool = False
-    """Test motifs that hold format tags such as <think> too."""
-    drop_truncated: bool = False
-    """Leave out traces that ended at the length limit or in a loop."""
-    content: tuple[str, ...] = ()
-    """Words left out of the sharing measures, as numbers are: the things that each domain speaks of."""
-    name: str | None = None
-    """Name of the comparison. Default: made from the groups."""
-
-
-@dataclass(frozen=True)
-class CompareResult:
-    """Counts of a comparison. discoveries: motifs with p_adj <= .05 over all domains, at equal units.
-
-    left_out: traces of the group without a counterpart, or of problems with too little text. prompts_differ: paired
-    problems of one id whose prompts are not the same in both groups.
-    """
-
-    id: str
-    design: str
-    problems: int
-    traces_a: int
-    traces_b: int
-    left_out_a: int
-    left_out_b: int
-    units_a: int
-    units_b: int
-    motifs_tested: int
-    discoveries_a: int
-    discoveries_b: int
-    discoveries_raw: int
-    domains: dict[str, str]
-    prompts_differ: int = 0
-    accuracy_a: float | None = None
-    accuracy_b: float | None = None
-    accuracy_difference: Interval | None = None
-    sharing_difference: Interval | None = None
-
-
-class Comparison:
-    """A finished comparison of a run: `.table`, `.sharing`, `.summary()`."""
-
-    def __init__(self, run: Run, id: str):
-        record = run.stage(f"compare.{id}")
-        if record is None:
-            raise UserError(f"no comparison {id!r} in {run.path}; there are: {', '.join(run.comparisons()) or 'none'}.")
-        self.run, self.id = run, id
-        self.config = CompareConfig(**record["config"])
-        self.result = CompareResult(**record["counts"])
-
-    @cached_property
-    def table(self) -> "pd.DataFrame":
-        """One row a (domain or `all`, matched, motif); see `types.COMPARISON`."""
-        return self.run.frame(f"comparisons/{self.id}/comparison")
-
-    @cached_property
-    def sharing(self) -> "pd.DataFrame":
-        """One row a (group, domain pair, measure); see `types.SHARING`."""
-        return self.run.frame(f"comparisons/{self.id}/sharing")
-
-    def discoveries(self, domain: str = "all", matched: str = "equal units") -> "pd.DataFrame":
-        """Motifs with p_adj <= .05, the most over-used by A first."""
-        t = self.table
-        found = t[(t.domain == domain) & (t.matched == matched) & (t.p_adj <= ALPHA)]
-        return found.sort_values("z", ascending=False)
-
-    def summary(self) -> str:
-        """What was found, in sentences, as weak as the evidence."""
-        from dsl_probe.share.findings import findings
-
-        return "\n".join(f.text for f in findings(self))
+from dsl_probe.types import COMPARISON, SHARING, SHIFT, UserError
 
 
 def comparison_id(config: CompareConfig) -> str:
@@ -125,18 +38,24 @@ def comparison_id(config: CompareConfig) -> str:
 
 
 def compare(run: Run, config: CompareConfig | None = None, *, force: bool = False, **options: Any) -> Comparison:
-    """Compare two groups of traces; writes comparisons/ID/{comparison,sharing}.parquet.
+    """Compare two or three groups of traces; writes comparisons/ID/{comparison,sharing,shift}.parquet.
 
     compare(run, a="model=X", b="model=Y") is compare(run, CompareConfig(a=..., b=...)).
 
     Paired (problems that both groups answered): the groups are swapped at random within each problem; where one group
     has more samples of a problem, only as many as the other has are used. Unpaired: whole problems are exchanged within
     a domain. The headline is `equal units`: within a problem every trace is cut so that both groups have the same
-    number of counted units (unpaired: cut to the domain's median length); `raw` stands beside it. p is the permutation
-    p of the studentised difference in rate, p_adj its step-down max-T over all motifs of the same domain and matching,
-    p_presence and p_adj_presence the same for how often a trace holds the motif at all. p_exact: p of the same test
-    over all sign patterns, exact or by saddle point (`signflip`), and q its false discovery rate by Benjamini and
-    Yekutieli; both paired only. rate_a and rate_b are means over problems, per unit.
+    number of counted units (unpaired: cut to the domain's median length); `raw` stands beside it, and `equal accuracy`,
+    at equal units on traces of which as many are right in either group (`accuracy.same_accuracy`). p is the permutation
+    p of the studentised difference in rate, p_adj its step-down max-T over all motifs of one pair of groups, domain and
+    matching, p_presence and p_adj_presence the same for how often a trace holds the motif at all. p_exact: p of the
+    same test over all sign patterns, exact or by saddle point (`signflip`), and q its false discovery rate by Benjamini
+    and Yekutieli; both paired only. rate_a and rate_b are means over problems, per unit. Tested are the closed motifs
+    and the lexicon's motifs with a wildcard.
+
+    With a base group that is neither A nor B there are three pairs, A with B, A with base, B with base, each with its
+    own problems and family of tests. Novelty: whether the base wrote the motif on the same problems; and, where `score`
+    has read the traces with A's model and the base's, the bits by which A's prefers it (`shift.motif_bits`).
 
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
@@ -146,47 +65,91 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
         raise UserError(f"--permutations is {config.permutations}; below 99 no p can reach .01.")
     id = comparison_id(config)
     stage = f"compare.{id}"
+    scores = [run.outputs(name) for name in run.stages() if name.startswith("score.")]
     inputs = run.trace_files() | run.outputs("mine")
+    for files in scores:
+        inputs |= files
     if run.begin(stage, asdict(config), inputs, force):
         try:
             corpus = Corpus.load(run, group_columns(config.a, config.b, config.base))
-            table, result = compare_rows(corpus, config, *_groups(corpus, config), id=id)
+            groups = _groups(corpus, config)
+            found = [_pair(corpus, config, groups, pair) for pair in _pairs(config, groups)]
         except UserError:
             run.abandon(stage)
             raise
-        shared, difference = domain_sharing(corpus, (config.a, config.b), result.sample, config.content)
+        tables, results, samples = zip(*found, strict=True)
+        shared, difference = domain_sharing(corpus, (config.a, config.b), samples[0], config.content)
         outputs = [
-            run.write_table(f"comparisons/{id}/comparison.parquet", table),
+            run.write_table(f"comparisons/{id}/comparison.parquet", pa.concat_tables(list(tables))),
             run.write_table(f"comparisons/{id}/sharing.parquet", pa.Table.from_pylist(shared, schema=SHARING)),
+            run.write_table(f"comparisons/{id}/shift.parquet", _shift(corpus, groups)),
         ]
-        counts = replace(result.counts, sharing_difference=difference)
-        run.finish(stage, outputs, asdict(counts), seed=config.seed)
+        done = CompareResult(
+            **asdict(results[0]),
+            id=id,
+            base=groups.base,
+            against_base=tuple(asdict(result) for result in results[1:]),
+            sharing_difference=difference,
+        )
+        run.finish(stage, outputs, asdict(done), seed=config.seed)
     return Comparison(run, id)
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What `compare_rows` found beside the table: the counts, and the samples that were used."""
+class _Groups:
+    """Trace rows by group, and what the base group is called; None where there is none."""
 
-    counts: CompareResult
-    sample: Sample
+    rows: dict[str, np.ndarray]
+    base: str | None
 
 
-def _groups(corpus: Corpus, config: CompareConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    rows_a, rows_b = (select_rows(corpus.traces, g) for g in (config.a, config.b))
+def _groups(corpus: Corpus, config: CompareConfig) -> _Groups:
+    rows = {group: select_rows(corpus.traces, group) for group in (config.a, config.b)}
     if config.drop_truncated:
         bad = np.isin(np.array(corpus.traces["finish"].to_pylist(), object), ["length", "loop"])
-        rows_a, rows_b = rows_a[~bad[rows_a]], rows_b[~bad[rows_b]]
-        if not len(rows_a) or not len(rows_b):
+        rows = {group: own[~bad[own]] for group, own in rows.items()}
+        if not all(len(own) for own in rows.values()):
             raise UserError("--drop-truncated leaves one group without traces.")
-    base = None
-    if config.base:
-        base = select_rows(corpus.traces, config.base)
+    base = config.base
+    if base:
+        rows.setdefault(base, select_rows(corpus.traces, base))
     else:
-        named = {n for n in corpus.traces["start_model"].take(pa.array(rows_a)).to_pylist() if n}
-        found = np.isin(np.array(corpus.traces["model"].to_pylist(), object), list(named))
-        base = np.flatnonzero(found) if len(named) == 1 and found.any() else None
-    return rows_a, rows_b, base
+        named = {n for n in corpus.traces["start_model"].take(pa.array(rows[config.a])).to_pylist() if n}
+        found = np.flatnonzero(np.isin(np.array(corpus.traces["model"].to_pylist(), object), list(named)))
+        if len(named) == 1 and len(found):
+            base = f"model={named.pop()}"
+            rows.setdefault(base, found)
+    return _Groups(rows, base)
+
+
+def _pairs(config: CompareConfig, groups: _Groups) -> list[tuple[str, str]]:
+    """A with B; and each with the base where that is a third group with other traces."""
+    pairs = [(config.a, config.b)]
+    if groups.base and not any(np.array_equal(groups.rows[groups.base], groups.rows[g]) for g in pairs[0]):
+        pairs += [(config.a, groups.base), (config.b, groups.base)]
+    return list(dict.fromkeys(pairs))
+
+
+def _pair(corpus: Corpus, config: CompareConfig, groups: _Groups, pair: tuple[str, str]):
+    a, b = pair
+    novelty = NO_BASE
+    if groups.base is not None:
+        rows = groups.rows[groups.base]
+        novelty = Novelty(rows, np.array_equal(groups.rows[b], rows), ratios(corpus.run, a, groups.base))
+    config = replace(config, a=a, b=b, base=groups.base)
+    try:
+        return compare_rows(corpus, config, groups.rows[a], groups.rows[b], novelty)
+    except UserError as error:
+        raise UserError(f"{a} against {b}: {error}") from error
+
+
+def _shift(corpus: Corpus, groups: _Groups) -> pa.Table:
+    rows = []
+    for group in groups.rows:
+        found = None if groups.base is None else ratios(corpus.run, group, groups.base)
+        if found is not None and group != groups.base:
+            rows += shift_rows(found, group, groups.rows[group], corpus.problem, corpus.domains)
+    return pa.Table.from_pylist(rows, schema=SHIFT)
 
 
 def compare_rows(
@@ -194,65 +157,78 @@ def compare_rows(
     config: CompareConfig,
     rows_a: np.ndarray,
     rows_b: np.ndarray,
-    base: np.ndarray | None = None,
+    novelty: Novelty = NO_BASE,
     *,
-    id: str = "",
     tests: tuple[str, ...] = ("rate", "presence"),
-) -> tuple[pa.Table, Compared]:
+    matched: tuple[str, ...] = MATCHED,
+) -> tuple[pa.Table, Contrast, Sample]:
     """Compare two sets of trace rows: `compare` once the groups are chosen; for null splits and simulations."""
     sample = choose_sample(corpus, rows_a, rows_b, config.min_problems, config.min_units, config.same_prompt)
     settings = TestSettings(config.permutations, config.seed, config.min_problems, config.include_format, tests)
     names = list(np.unique(sample.item_domain))
-    families = [("all", sample)] + [(d, restrict(sample, d)) for d in names]
+    domains = ["all", *names] if len(names) > 1 else ["all"]
     tables, designs = [], {}
-    tested = 0
-    for domain, part in families:
-        ok = _enough(part, config.min_problems)
-        designs[domain] = ("paired" if part.paired else "unpaired") if ok else "not tested: too few problems"
-        if not ok or (domain != "all" and len(names) == 1):
-            continue
-        for matched in ("equal units", "raw"):
-            _say(f"{domain}, {matched}")
-            columns = contrast(corpus, part, matched, base, settings)
-            if (domain, matched) == ("all", "equal units"):
-                tested = len(columns["z"])
-            columns |= {
-                "a": config.a,
-                "b": config.b,
-                "base": config.base,
-                "domain": domain,
-                "matched": matched,
-                "design": "paired" if part.paired else "unpaired",
-            }
-            tables.append(_as_table(columns))
+    for domain in domains:
+        whole = sample if domain == "all" else restrict(sample, domain)
+        enough = _enough(whole, config.min_problems)
+        designs[domain] = ("paired" if whole.paired else "unpaired") if enough else "not tested: too few problems"
+        for how in matched:
+            used = same_accuracy(corpus, whole) if how == SAME_ACCURACY else whole
+            if used is None or not _enough(used, config.min_problems):
+                continue
+            _say(f"{config.a} against {config.b}: {domain}, {how}")
+            about = {"a": config.a, "b": config.b, "base": config.base, "domain": domain, "matched": how}
+            columns = contrast(corpus, used, how, settings, novelty)
+            tables.append(_as_table(columns | about | {"design": designs[domain]}))
+    if len(names) == 1:
+        designs[names[0]] = designs["all"]
     if not tables:
         raise UserError(
             f"too few problems to test anything: {len(np.unique(sample.item))} where at least {config.min_problems} "
             f"are needed in each group; give more traces or lower --min-problems."
         )
     table = pa.concat_tables(tables)
-    whole = table.filter(np.array([d == "all" for d in table["domain"].to_pylist()]))
-    found = (whole["p_adj"].to_numpy() <= ALPHA), np.array(whole["matched"].to_pylist()) == "raw", whole["z"].to_numpy()
-    return table, Compared(
-        CompareResult(
-            id=id,
-            design="paired" if sample.paired else "unpaired",
-            problems=len(sample.item_domain),
-            traces_a=int((sample.group == 0).sum()),
-            traces_b=int((sample.group == 1).sum()),
-            left_out_a=len(rows_a) - int((sample.group == 0).sum()),
-            left_out_b=len(rows_b) - int((sample.group == 1).sum()),
-            units_a=int(corpus.units[sample.rows[sample.group == 0]].sum()),
-            units_b=int(corpus.units[sample.rows[sample.group == 1]].sum()),
-            motifs_tested=tested,
-            discoveries_a=int((found[0] & ~found[1] & (found[2] > 0)).sum()),
-            discoveries_b=int((found[0] & ~found[1] & (found[2] < 0)).sum()),
-            discoveries_raw=int((found[0] & found[1]).sum()),
-            domains=designs,
-            prompts_differ=sample.prompts_differ,
-            **sample_accuracy(corpus, sample),
-        ),
-        sample,
+    return table, _counted(corpus, config, sample, table, (len(rows_a), len(rows_b)), designs), sample
+
+
+def _counted(
+    corpus: Corpus,
+    config: CompareConfig,
+    sample: Sample,
+    table: pa.Table,
+    given: tuple[int, int],
+    designs: dict[str, str],
+) -> Contrast:
+    names = ["domain", "matched", "z", "p_adj", "part_of", "novelty"]
+    rows = table.select(names).filter(pc.field("domain") == "all").to_pylist()
+    found = {how: [row for row in rows if row["matched"] == how] for how in MATCHED}
+    sides = {
+        how: [[r for r in of if r["p_adj"] <= ALPHA and s * r["z"] > 0] for s in (1, -1)] for how, of in found.items()
+    }
+    traces = [int((sample.group == g).sum()) for g in (0, 1)]
+    alone = [sum(row["part_of"] is None for row in side) for side in sides[EQUAL]]
+    return Contrast(
+        a=config.a,
+        b=config.b,
+        design="paired" if sample.paired else "unpaired",
+        problems=len(sample.item_domain),
+        traces_a=traces[0],
+        traces_b=traces[1],
+        left_out_a=given[0] - traces[0],
+        left_out_b=given[1] - traces[1],
+        units_a=int(corpus.units[sample.rows[sample.group == 0]].sum()),
+        units_b=int(corpus.units[sample.rows[sample.group == 1]].sum()),
+        motifs_tested=len(found[EQUAL]),
+        discoveries_a=len(sides[EQUAL][0]),
+        discoveries_b=len(sides[EQUAL][1]),
+        separate_a=alone[0],
+        separate_b=alone[1],
+        new_a=sum(row["novelty"].startswith("absent") for row in sides[EQUAL][0]),
+        discoveries_raw=sum(map(len, sides[RAW])),
+        discoveries_same_accuracy=sum(map(len, sides[SAME_ACCURACY])) if found[SAME_ACCURACY] else None,
+        domains=designs,
+        prompts_differ=sample.prompts_differ,
+        **sample_accuracy(corpus, sample),
     )
 
 

@@ -9,17 +9,21 @@ import pyarrow as pa
 from scipy import sparse
 
 from dsl_probe.mine.corpus import problem_codes
+from dsl_probe.mine.segment import is_format
 from dsl_probe.store import Run
 
 CONTENT_KINDS = ("number", "data", "math", "code", "format")
+WILDCARD = "*"
+_MOTIF_COLUMNS = ["motif_id", "text", "length", "format"]
 
 
 @dataclass(frozen=True)
 class Corpus:
     """What every comparison of a run reads: traces, counted units, occurrences outside echoes.
 
-    counted: int32[units + 1], cumulative number of counted units (no echo, prefix or format). Occurrences are sorted by
-    motif; motif m is row m of the motifs table.
+    counted: int32[units + 1], cumulative number of counted units (no echo, prefix or format). motifs: closed motifs,
+    then the lexicon's motifs with a wildcard, whose occurrences are their uses in the parse, variants among them.
+    Occurrences are sorted by motif; motif m is row m of `motifs`.
     """
 
     run: Run
@@ -46,14 +50,10 @@ class Corpus:
         flat = np.concatenate(flags)
         counted = np.zeros(len(flat) + 1, np.int32)
         np.cumsum(flat == 0, out=counted[1:])
-        motifs = run.table("motifs", ["motif_id", "text", "length", "format"])
-        found = run.table("occurrences", ["motif_id", "trace_row", "start", "stop", "echo"], dictionary=["motif_id"])
-        codes = found["motif_id"].unify_dictionaries().combine_chunks()
-        ids = motifs["motif_id"].to_pylist()
-        rank = {name: i for i, name in enumerate(ids)}
-        to_row = np.array([rank[name] for name in codes.dictionary.to_pylist()], np.int32)
-        own = ~found["echo"].to_numpy()
-        motif = to_row[codes.indices.to_numpy()][own] if len(to_row) else np.zeros(0, np.int32)
+        motifs = run.table("motifs", _MOTIF_COLUMNS)
+        wild = _with_wildcard(run, motifs)
+        found = [_occurrences(run, "occurrences", motifs, 0), _occurrences(run, "parse", wild, motifs.num_rows)]
+        motif, trace, start, stop = (np.concatenate(column) for column in zip(*found, strict=True))
         prompts = run.all_shards("traces", ["prompt"])["prompt"].combine_chunks().dictionary_encode()
         return cls(
             run,
@@ -63,8 +63,10 @@ class Corpus:
             np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
             counted,
             motif,
-            *(found[n].to_numpy()[own] for n in ("trace_row", "start", "stop")),
-            motifs,
+            trace,
+            start,
+            stop,
+            pa.concat_tables([motifs, wild]),
         )
 
     @cached_property
@@ -76,12 +78,50 @@ class Corpus:
         """Counted units of each trace, int32[n_traces]."""
         return self.counted[self.bounds[1:]] - self.counted[self.bounds[:-1]]
 
+    def characters(self, trace: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First and last (exclusive) character in the trace's text of spans of units."""
+        first, last = self._characters
+        return first[self.bounds[trace] + start], last[self.bounds[trace] + stop - 1]
+
+    @cached_property
+    def _characters(self) -> tuple[np.ndarray, np.ndarray]:
+        shards = list(self.run.each_shard("units", ["starts", "stops"]))
+        flat = [[s[n].combine_chunks().flatten().to_numpy() for s in shards] for n in ("starts", "stops")]
+        return np.concatenate(flat[0]), np.concatenate(flat[1])
+
+
+def _with_wildcard(run: Run, motifs: pa.Table) -> pa.Table:
+    """Motifs of the lexicon with a wildcard; the others are closed motifs, or cannot be told from one by their form."""
+    if not run.has("lexicon.parquet"):
+        return motifs.slice(0, 0)
+    table = run.table("lexicon", ["motif_id", "text", "length", "pattern"])
+    wild = [WILDCARD in pattern for pattern in table["pattern"].to_pylist()]
+    known = set(motifs["motif_id"].to_pylist())
+    keep = np.array(wild, bool) & np.array([m not in known for m in table["motif_id"].to_pylist()], bool)
+    tags = [any(is_format(unit) for unit in pattern) for pattern in table["pattern"].to_pylist()]
+    return table.drop(["pattern"]).append_column("format", pa.array(tags, pa.bool_())).filter(pa.array(keep))
+
+
+def _occurrences(run: Run, name: str, motifs: pa.Table, first: int) -> tuple[np.ndarray, ...]:
+    """Motif (numbered from `first`), trace, start and stop of the occurrences outside echoes, sorted by motif."""
+    if not motifs.num_rows:
+        return tuple(np.zeros(0, np.int32) for _ in range(4))
+    found = run.table(name, ["motif_id", "trace_row", "start", "stop", "echo"], dictionary=["motif_id"])
+    codes = found["motif_id"].unify_dictionaries().combine_chunks()
+    rank = {name: first + i for i, name in enumerate(motifs["motif_id"].to_pylist())}
+    to_row = np.array([rank.get(name, -1) for name in codes.dictionary.to_pylist()], np.int32)
+    motif = to_row[codes.indices.to_numpy()] if len(to_row) else np.zeros(0, np.int32)
+    own = np.flatnonzero(~found["echo"].to_numpy() & (motif >= 0))
+    own = own[np.argsort(motif[own], kind="stable")]
+    return motif[own], *(found[n].to_numpy()[own] for n in ("trace_row", "start", "stop"))
+
 
 @dataclass(frozen=True)
 class Sample:
     """The traces that are tested: rows, group (0 = A, 1 = B), item (problem) of each, and per item its domain.
 
-    prompts_differ: paired problems that carry one id and not the same prompts in both groups.
+    prompts_differ: paired problems that carry one id and not the same prompts in both groups. item_stratum: unpaired
+    problems are exchanged within it (default: within their domain).
     """
 
     rows: np.ndarray
@@ -90,6 +130,7 @@ class Sample:
     item_domain: np.ndarray
     paired: bool
     prompts_differ: int = 0
+    item_stratum: np.ndarray | None = None
 
 
 def choose_sample(
@@ -143,11 +184,19 @@ def _prompts_differ(item: np.ndarray, group: np.ndarray, prompt: np.ndarray) -> 
 
 def restrict(sample: Sample, domain: str) -> Sample:
     """The part of a sample that lies in one domain."""
-    inside = sample.item_domain == domain
-    keep = inside[sample.item]
-    code = np.cumsum(inside) - 1
+    inside = subsample(sample, (sample.item_domain == domain)[sample.item])
+    assert inside is not None, domain
+    return inside
+
+
+def subsample(sample: Sample, keep: np.ndarray) -> Sample | None:
+    """Some traces of a sample, bool[traces], with the problems that they leave; None if they are none."""
+    if not keep.any():
+        return None
+    used, item = np.unique(sample.item[keep], return_inverse=True)
+    stratum = None if sample.item_stratum is None else sample.item_stratum[used]
     return Sample(
-        sample.rows[keep], sample.group[keep], code[sample.item[keep]], sample.item_domain[inside], sample.paired
+        sample.rows[keep], sample.group[keep], item, sample.item_domain[used], sample.paired, item_stratum=stratum
     )
 
 

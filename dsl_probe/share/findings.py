@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsl_probe.groups import short
-from dsl_probe.share.compare import Comparison
+from dsl_probe.share.comparison import Comparison
 from dsl_probe.share.contrast import ALPHA
 
 

@@ -151,3 +151,34 @@ def stable_share(differences: sparse.csc_matrix, resamples: int, seed: int) -> n
     z = np.divide(total, np.sqrt(squares), out=np.zeros_like(total), where=squares > 1e-24)
     sign = np.sign(np.asarray(differences.sum(0)).ravel())
     return ((np.abs(z) >= 1.959964) & (np.sign(z) == sign)).mean(0)
+
+
+def stable_share_clustered(
+    values: sparse.csc_matrix, in_a: np.ndarray, stratum: np.ndarray, resamples: int, seed: int
+) -> np.ndarray:
+    """`stable_share` where whole problems belong to one group, as in `clustered_test`: float64[motifs] in 0..1.
+
+    Problems are drawn again within each group of each stratum; z is the difference of means, averaged over strata by
+    their size, over its standard error in the resample.
+    """
+    rng = np.random.default_rng(seed)
+    values = sparse.csr_matrix(values)
+    squared = values.multiply(values).tocsr()
+    used = [s for s in np.unique(stratum) if min((in_a & (stratum == s)).sum(), (~in_a & (stratum == s)).sum()) >= 2]
+    size = sum(int((stratum == s).sum()) for s in used)
+    total = np.zeros((resamples, values.shape[1]))
+    variance = np.zeros_like(total)
+    whole = np.zeros(values.shape[1])
+    for s in used:
+        weight = (stratum == s).sum() / size
+        for sign, side in ((1, in_a), (-1, ~in_a)):
+            items = np.flatnonzero(side & (stratum == s))
+            n = len(items)
+            times = rng.multinomial(n, np.full(n, 1 / n), resamples) / n
+            mean = (values[items].T @ times.T).T
+            spread = np.maximum((squared[items].T @ times.T).T - mean**2, 0)
+            total += sign * weight * mean
+            variance += weight**2 * spread / (n - 1)
+            whole += sign * weight * np.asarray(values[items].mean(0)).ravel()
+    z = np.divide(total, np.sqrt(variance), out=np.zeros_like(total), where=variance > 1e-24)
+    return ((np.abs(z) >= 1.959964) & (np.sign(z) == np.sign(whole))).mean(0)

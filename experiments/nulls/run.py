@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from dsl_probe.share.compare import CompareConfig, compare_rows
+from dsl_probe.share.compare import compare_rows
+from dsl_probe.share.comparison import CompareConfig
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.corpus import Corpus
 from dsl_probe.store import Run
@@ -40,7 +41,7 @@ def split_problems(rows: np.ndarray, problem: np.ndarray, rng: np.random.Generat
 
 def discoveries(corpus: Corpus, a: np.ndarray, b: np.ndarray, seed: int) -> dict[tuple[str, str], int]:
     """Motifs with p_adj <= .05 by (domain, matched)."""
-    table, _ = compare_rows(corpus, CompareConfig("a", "b", permutations=499, seed=seed), a, b, tests=("rate",))
+    table, _, _ = compare_rows(corpus, CompareConfig("a", "b", permutations=499, seed=seed), a, b, tests=("rate",))
     frame = table.select(["domain", "matched", "p_adj"]).to_pandas()
     return (frame.p_adj <= ALPHA).groupby([frame.domain, frame.matched]).sum().to_dict()
 
