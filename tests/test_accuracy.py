@@ -9,7 +9,14 @@ from scipy import stats
 
 import dsl_probe
 from dsl_probe.collect.curve import Sampled, value_at_k
-from dsl_probe.share.accuracy import accuracy_rows, common_ks, difference_rows, judged_problems, values_at_k
+from dsl_probe.share.accuracy import (
+    accuracy_rows,
+    common_ks,
+    difference_rows,
+    judged_problems,
+    same_accuracy,
+    values_at_k,
+)
 from dsl_probe.share.corpus import Corpus, choose_sample
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
@@ -122,3 +129,43 @@ def test_the_comparison_says_the_same(tiny_run):
     models = np.array(corpus.traces["model"].to_pylist())
     sample = choose_sample(corpus, *(np.flatnonzero(models == m) for m in ("model-a", "model-b")), 5)
     assert len(judged_problems(run.all_shards("traces"), sample.rows)) == 60
+
+
+def test_as_many_right_and_wrong_traces_of_either_group_are_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    content = [trace("a", f"p{i}", s, bool(rng.random() < 0.8)) for i in range(12) for s in range(3)]
+    content += [trace("b", f"p{i}", s, bool(rng.random() < 0.4)) for i in range(12) for s in range(3)]
+    content += [trace("b", "p0", 3, None)]
+    for row in content:
+        row["text"] = "so we add both and then it is right"
+    run = made(tmp_path, content)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    corpus = Corpus.load(run, ["model"])
+    models = np.array(corpus.traces["model"].to_pylist())
+    sample = choose_sample(corpus, *(np.flatnonzero(models == m) for m in "ab"), 5)
+    kept = same_accuracy(corpus, sample)
+    correct = np.array(corpus.traces["correct"].to_pylist(), object)
+    for i in range(len(kept.item_domain)):
+        sides = [correct[kept.rows[(kept.item == i) & (kept.group == g)]] for g in (0, 1)]
+        assert sorted(sides[0]) == sorted(sides[1]) and len(sides[0])
+    both = 0
+    for p in range(12):
+        a, b = (
+            sum(r["correct"] is True for r in content if r["model"] == m and r["problem_id"] == f"p{p}") for m in "ab"
+        )
+        both += min(a, b) + min(3 - a, 3 - b)
+    assert (kept.group == 0).sum() == both
+
+
+def test_unpaired_problems_are_exchanged_among_those_that_are_right_as_often(tmp_path):
+    content = [trace("a", f"p{i}", 0, i % 3 == 0) for i in range(12)] + [
+        trace("b", f"q{i}", 0, i % 2 == 0) for i in range(12)
+    ]
+    for row in content:
+        row["text"] = "so we add both and then it is right"
+    run = made(tmp_path, content)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    corpus = Corpus.load(run, ["model"])
+    models = np.array(corpus.traces["model"].to_pylist())
+    kept = same_accuracy(corpus, choose_sample(corpus, *(np.flatnonzero(models == m) for m in "ab"), 5))
+    assert sorted(set(kept.item_stratum)) == ["math, right", "math, wrong"]

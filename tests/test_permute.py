@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from dsl_probe.share.permute import clustered_test, paired_test, stable_share
+from dsl_probe.share.permute import clustered_test, paired_test, stable_share, stable_share_clustered
 
 
 def test_a_motif_in_s_problems_of_one_side_has_z_of_root_s():
@@ -100,3 +100,27 @@ def test_clustered_null_is_uniform():
 def test_stability_tells_a_strong_motif_from_noise(effect, stable):
     d = np.random.default_rng(2).normal(effect, 1, (50, 1))
     assert (stable_share(sparse.csc_matrix(d), 100, 0)[0] >= 0.9) == stable
+
+
+def test_stable_share_of_whole_problems_is_that_of_a_loop():
+    rng = np.random.default_rng(3)
+    stratum = np.repeat([0, 1], [40, 30])
+    in_a = rng.random(70) < 0.5
+    values = rng.poisson(0.8, (70, 5)).astype(float)
+    values[in_a, 0] += 2
+    got = stable_share_clustered(sparse.csc_matrix(values), in_a, stratum, 200, 0)
+    assert got[0] == 1 and (got[1:] < 0.9).all()
+    # A resample by itself, with other draws: the shares agree within their own error.
+    hits, whole = np.zeros(5), np.zeros(5)
+    for weight, s in ((40 / 70, 0), (30 / 70, 1)):
+        whole += weight * (values[in_a & (stratum == s)].mean(0) - values[~in_a & (stratum == s)].mean(0))
+    for _ in range(400):
+        top, variance = np.zeros(5), np.zeros(5)
+        for weight, s in ((40 / 70, 0), (30 / 70, 1)):
+            for sign, side in ((1, in_a), (-1, ~in_a)):
+                items = np.flatnonzero(side & (stratum == s))
+                drawn = values[rng.choice(items, len(items))]
+                top += sign * weight * drawn.mean(0)
+                variance += weight**2 * drawn.var(0, ddof=1) / len(items)
+        hits += (np.abs(top) >= 1.959964 * np.sqrt(variance)) & (np.sign(top) == np.sign(whole))
+    np.testing.assert_allclose(got, hits / 400, atol=0.12)

@@ -112,6 +112,11 @@ class Comparison:
         """One row a (group, domain pair, measure); see `types.SHARING`."""
         return self.run.frame(f"comparisons/{self.id}/sharing")
 
+    @cached_property
+    def shift(self) -> "pd.DataFrame":
+        """One row a (group, domain, measure) where `score` has read the traces; see `types.SHIFT`."""
+        return self.run.frame(f"comparisons/{self.id}/shift")
+
     def discoveries(
         self, domain: str = "all", matched: str = EQUAL, a: str | None = None, b: str | None = None
     ) -> "pd.DataFrame":
