@@ -106,6 +106,12 @@ def motifs(key: tuple[str, str]) -> pa.Table:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
+def motif_ids(key: tuple[str, str]) -> frozenset[str]:
+    """Ids of the closed motifs; a comparison also tests motifs with a wildcard, which the lexicon alone has."""
+    return frozenset(motifs(key)["motif_id"].to_pylist())
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
 def counts(key: tuple[str, str]) -> pd.DataFrame:
     """Counts by motif, model and domain; `motif` is the row in `motifs`."""
     table = (

@@ -21,6 +21,7 @@ COLUMNS = [
     "p",
     "p_adj",
     "p_adj_presence",
+    "part_of",
     "problems_a",
     "problems_b",
     "novelty",
@@ -137,12 +138,14 @@ if text:
     keep &= frame["text"].str.contains(text, case=False, regex=False)
 rows = frame[keep]
 table = rows.head(PAGE)
+table = table.assign(head=table["part_of"].map(frame.set_index("motif_id")["text"]).fillna(""))
 number = st.column_config.NumberColumn
 p, per = number(format="%.4f"), "occurrences per 1,000 units, mean over problems"
 event = st.dataframe(
     table[COLUMNS].assign(
         rate_a=1000 * table["rate_a"],
         rate_b=1000 * table["rate_b"],
+        part_of=[labels.one_line(t, 60) for t in table["head"]],
         text=[labels.one_line(t, 300) for t in table["text"]],
     ),
     hide_index=True,
@@ -165,6 +168,9 @@ event = st.dataframe(
         "p_adj_presence": number(
             "presence p_adj", format="%.4f", help="the test on whether a trace holds the motif at all"
         ),
+        "part_of": st.column_config.TextColumn(
+            "part of", help="the stronger discovery that accounts for this one: same side, most of its occurrences"
+        ),
         "problems_a": "problems A",
         "problems_b": "problems B",
         "stable": st.column_config.CheckboxColumn(
@@ -176,10 +182,15 @@ picked = event.selection.rows
 with st.container(horizontal=True, vertical_alignment="center"):
     if picked and picked[0] < len(table):
         one = table.iloc[picked[0]]
-        labels.link(
-            f"Motif {labels.code(one['text'], 40)}", "motifs", icon=":material/format_quote:", motif=one["motif_id"]
-        )
-        states.link_to_holders("Traces that hold it", data.key(run, "traces", "mine"), one["motif_id"])
+        mined = data.key(run, "traces", "mine")
+        name = f"Motif {labels.code(one['text'], 40)}"
+        if one["motif_id"] in data.motif_ids(data.key(run, "mine")):
+            labels.link(name, "motifs", icon=":material/format_quote:", motif=one["motif_id"])
+            states.link_to_holders("Traces that hold it", mined, one["motif_id"])
+        else:
+            labels.link(name, "lexicon", icon=":material/dictionary:", motif=one["motif_id"])
+        if one["head"]:
+            st.text(f"part of: {labels.one_line(one['head'], 60)}")
     else:
         st.caption(
             f"{len(rows):,} motifs"

@@ -73,7 +73,11 @@ picked = st.dataframe(
     },
 )
 rows = picked.selection.rows
-chosen = shown.iloc[rows[0] if rows and rows[0] < len(shown) else 0]
+asked = lexicon["motif_id"] == st.query_params.get("motif")
+if rows and rows[0] < len(shown):
+    chosen = shown.iloc[rows[0]]
+else:
+    chosen = lexicon[asked].iloc[0] if asked.any() else shown.iloc[0]
 st.subheader(labels.code(chosen["text"], 200))
 variants: pd.DataFrame = data.variants(key, chosen["motif_id"])
 left, right = st.columns([3, 2])
