@@ -1,12 +1,16 @@
 """Findings of a comparison in sentences, worded as weakly as the evidence."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsl_probe.groups import short
 from dsl_probe.share.comparison import Comparison
 from dsl_probe.share.contrast import ALPHA
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,14 @@ def representatives(texts: list[str], top: int) -> list[str]:
             if len(chosen) == top:
                 break
     return chosen
+
+
+def strongest(found: "pd.DataFrame") -> "dict[str, pd.DataFrame]":
+    """Discoveries of each side, strongest first by the end of the interval that lies nearer to zero."""
+    return {
+        "A": found[found.z > 0].sort_values("ci_low", ascending=False),
+        "B": found[found.z < 0].sort_values("ci_high"),
+    }
 
 
 def _scope(c: Comparison) -> Finding:
@@ -93,11 +105,8 @@ def _motifs(c: Comparison, top: int) -> list[Finding]:
     for domain in ["all", *(domains if len(domains) > 1 else [])]:
         found = c.discoveries(domain)
         sides = []
-        # Strongest first by the end of the interval that lies nearer to zero.
-        by_side = (("A", found[found.z > 0], "ci_low", False), ("B", found[found.z < 0], "ci_high", True))
-        for side, part, near_end, ascending in by_side:
+        for side, part in strongest(found).items():
             if len(part):
-                part = part.sort_values(near_end, ascending=ascending)
                 names = representatives(part.text.tolist(), top)
                 listed = "; ".join(_listed(part[part.text == n].iloc[0], side) for n in names)
                 sides.append(f"{len(part)} in {side}: {listed}")

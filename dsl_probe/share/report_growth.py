@@ -1,0 +1,90 @@
+"""The parts of a report on growth over training, and on what a validation recovered of what was planted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dsl_probe.share.blocks import Block, Heading, Items, Paragraph, Plot, Table, figure_text, interval_text
+from dsl_probe.share.contrast import ALPHA
+from dsl_probe.share.figures import Line, curve
+from dsl_probe.share.report_sources import origin
+from dsl_probe.share.report_traces import MOST_ROWS, more
+from dsl_probe.store import Run
+
+_TOP, _LINES = 12, 6
+
+
+def growth_section(run: Run) -> Iterator[Block]:
+    """What is born, changes and dies over training: of each training run a table and the curves of what moved most."""
+    if not run.has("growth.parquet"):
+        return
+    counts = run.counts("growth")
+    yield Heading("Growth over training")
+    yield Paragraph(
+        f"{counts['runs']:,} training runs, {counts['traces']:,} traces. Of {counts['items']:,} units, motifs and "
+        f"openers {counts['changed']:,} change, {counts['born']:,} are born and {counts['died']:,} die (p_adj <= .05, "
+        f"against steps dealt at random)."
+    )
+    table, events = run.frame("growth"), run.frame("growth_events")
+    for name in dict.fromkeys(events["run"]):
+        own = events[(events["run"] == name) & (events["p_adj"] <= ALPHA)]
+        own = own.reindex(own["growth"].abs().sort_values(ascending=False, kind="stable").index)
+        if not len(own):
+            yield Paragraph(f"{name}: nothing is told apart from steps dealt at random.")
+            continue
+        behind = Table(
+            ("kind", "item", "first", "last", "growth", "change at", "p_adj"),
+            [
+                (
+                    r.kind,
+                    r.text,
+                    figure_text(r.first),
+                    figure_text(r.last),
+                    interval_text(r.growth, r.ci_low, r.ci_high, signed=True),
+                    "–" if r.change is None or np.isnan(r.change) else f"step {r.change:.0f}",
+                    figure_text(r.p_adj),
+                )
+                for r in own.head(_TOP).itertuples()
+            ],
+            f"{name}: shares of a step's traces; the {min(len(own), _TOP)} of {len(own):,} changes that move most",
+            origin(run, "growth_events.parquet"),
+        )
+        lines = []
+        for r in own.head(_LINES).itertuples():
+            steps = table[(table["run"] == name) & (table["kind"] == r.kind) & (table["id"] == r.id)].sort_values(
+                "step"
+            )
+            lines.append(
+                Line(f"{r.kind} {r.text}", *(steps[c].tolist() for c in ("step", "value", "ci_low", "ci_high")))
+            )
+        yield Plot(
+            curve(lines, f"{name}: share of traces that hold it, by step, with 95 % bands", "step", "share"), behind
+        )
+
+
+def validation_section(run: Run) -> Iterator[Block]:
+    """What the tool finds of motifs that were planted in these traces, and what it invents where nothing was."""
+    done = [stage for stage in run.stages() if stage.startswith("validate.")]
+    if not done:
+        return
+    yield Heading("Validation on these traces")
+    for stage in done:
+        id = stage.partition(".")[2]
+        counts = run.counts(stage)
+        yield Heading(f"Validation {id}", 3)
+        told = [f"{name}: {_cell(value)}" for name, value in counts.items() if not isinstance(value, dict | list)]
+        yield Items(told)
+        name = f"validations/{id}/validation"
+        if run.has(f"{name}.parquet"):
+            table = run.table(name)
+            rows = [tuple(_cell(v) for v in row.values()) for row in table.slice(0, MOST_ROWS).to_pylist()]
+            yield Table(table.column_names, rows, more(table.num_rows, MOST_ROWS), origin(run, f"{name}.parquet"))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return figure_text(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "–" if value is None else str(value)
