@@ -4,7 +4,7 @@ The public API. Names are loaded on first use, so that `import dsl_probe` costs 
 
 >>> import dsl_probe
 >>> sorted(dsl_probe.__all__)[:3]
-['CompareConfig', 'Comparison', 'Finding']
+['CompareConfig', 'Comparison', 'ImportConfig']
 """
 
 from importlib import import_module
@@ -15,8 +15,6 @@ __version__ = "0.1.0"
 _HOME = {
     "Problem": "types",
     "Trace": "types",
-    "Span": "types",
-    "Motif": "types",
     "Run": "store",
     "UserError": "types",
     "ImportConfig": "collect.importer",
@@ -30,8 +28,8 @@ _HOME = {
     "compare": "share.compare",
     "growth": "share.growth",
     "monitor": "share.monitor",
-    "Finding": "share.findings",
-    "findings": "share.findings",
+    "sharing": "share.views",
+    "claims": "share.views",
 }
 __all__ = list(_HOME)
 
@@ -41,11 +39,11 @@ if TYPE_CHECKING:
     from dsl_probe.mine.stage import MineConfig, mine_motifs
     from dsl_probe.share.compare import compare
     from dsl_probe.share.comparison import CompareConfig, Comparison
-    from dsl_probe.share.findings import Finding, findings
     from dsl_probe.share.growth import growth
     from dsl_probe.share.monitor import monitor
+    from dsl_probe.share.views import claims, sharing
     from dsl_probe.store import Run
-    from dsl_probe.types import Motif, Problem, Span, Trace, UserError
+    from dsl_probe.types import Problem, Trace, UserError
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """The compare stage: which motifs one group of traces over-uses, and how far its domains share a vocabulary."""
 
 import hashlib
+import os
 import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from dsl_probe.share.contrast import ALPHA, NO_BASE, RAW, Novelty, TestSettings,
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
 from dsl_probe.share.domains import domain_sharing
 from dsl_probe.share.shift import ratios, shift_rows
-from dsl_probe.store import Run
+from dsl_probe.share.union import Runs, one_run
 from dsl_probe.types import COMPARISON, SHARING, SHIFT, UserError
 
 
@@ -37,10 +38,18 @@ def comparison_id(config: CompareConfig) -> str:
     return f"{slugs[0]}-vs-{slugs[1]}-{key}"
 
 
-def compare(run: Run, config: CompareConfig | None = None, *, force: bool = False, **options: Any) -> Comparison:
+def compare(
+    runs: Runs,
+    config: CompareConfig | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    **options: Any,
+) -> Comparison:
     """Compare two or three groups of traces; writes comparisons/ID/{comparison,sharing,shift}.parquet.
 
-    compare(run, a="model=X", b="model=Y") is compare(run, CompareConfig(a=..., b=...)).
+    compare(run, a="model=X", b="model=Y") is compare(run, CompareConfig(a=..., b=...)). runs: a Run, its folder, or a
+    list of them, whose union is then made in `out` and mined (`union.one_run`).
 
     Paired (problems that both groups answered): the groups are swapped at random within each problem; where one group
     has more samples of a problem, only as many as the other has are used. Unpaired: whole problems are exchanged within
@@ -60,6 +69,7 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
     """
+    run = one_run(runs, out)
     config = config or CompareConfig(**options)
     if config.permutations < 99:
         raise UserError(f"--permutations is {config.permutations}; below 99 no p can reach .01.")

@@ -10,7 +10,11 @@ from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from dsl_probe.share.figures import Figure
 
 EQUAL, SAME_ACCURACY = "equal units", "equal accuracy"
 MATCHED = (EQUAL, RAW, SAME_ACCURACY)
@@ -92,7 +96,7 @@ class CompareResult(Contrast):
 
 
 class Comparison:
-    """A finished comparison of a run: `.table`, `.sharing`, `.summary()`."""
+    """A finished comparison of a run: `.table`, `.sharing`, `.shift`, `.summary()`, `.plot()`, `.to_html()`."""
 
     def __init__(self, run: Run, id: str):
         record = run.stage(f"compare.{id}")
@@ -131,3 +135,21 @@ class Comparison:
         from dsl_probe.share.findings import findings
 
         return "\n".join(f.text for f in findings(self))
+
+    def plot(self, domain: str = "all", matched: str = EQUAL) -> "Figure":
+        """Log-odds of every motif tested against the p of its difference, discoveries coloured and named."""
+        from dsl_probe.groups import short
+        from dsl_probe.share.figures import volcano
+
+        t = self.table
+        t = t[(t.a == self.config.a) & (t.b == self.config.b) & (t.domain == domain) & (t.matched == matched)]
+        p = t.p_exact.fillna(t.p).to_numpy(float)
+        title = f"{self.id}: {len(t):,} motifs, {domain}, {matched}"
+        sides = (short(self.config.a), short(self.config.b))
+        return volcano(t.log_odds.to_numpy(float), p, (t.p_adj <= ALPHA).to_numpy(), t.text.tolist(), title, sides)
+
+    def to_html(self, path: "str | Path | None" = None) -> str:
+        """One page that needs no network: claims, findings, motifs, sharing; also written to `path`, if given."""
+        from dsl_probe.share.views import page
+
+        return page(self, path)

@@ -198,6 +198,25 @@ def heatmap(
     return Figure(svg.document(top + tall * len(rows) + 10, title, parts), title)
 
 
+def board(rows: Sequence[str], columns: Sequence[str], chosen: Sequence[int], title: str) -> Figure:
+    """One mark a row, in the column chosen for it; shape and colour go with the column.
+
+    >>> board(["it holds"], ["yes", "no"], [0], "Verdicts").title
+    'Verdicts'
+    """
+    wide, top, tall = 92, 28, 30
+    left = WIDTH - 14 - wide * len(columns)
+    parts = [
+        svg.text(left + wide * (j + 0.5), top - 8, name, most=14, anchor="middle") for j, name in enumerate(columns)
+    ]
+    for i, (name, column) in enumerate(zip(rows, chosen, strict=True)):
+        y = top + tall * (i + 0.5)
+        parts.append(svg.line(14, y + tall / 2, WIDTH - 14, y + tall / 2))
+        parts.append(svg.text(14, y + 4, name, most=int((left - 20) / 7.6)))
+        parts.append(svg.mark(left + wide * (column + 0.5), y, column))
+    return Figure(svg.document(top + tall * len(rows) + 10, title, parts), title)
+
+
 def curve(lines: Sequence[Line], title: str, x_label: str = "", y_label: str = "") -> Figure:
     """Lines with their bands; each has a colour, a dash and a shape.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsl_probe.groups import short
-from dsl_probe.share.comparison import Comparison
+from dsl_probe.share.comparison import Comparison, CompareResult
 from dsl_probe.share.contrast import ALPHA
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ def strongest(found: "pd.DataFrame") -> "dict[str, pd.DataFrame]":
     }
 
 
+def by_themselves(found: "pd.DataFrame") -> "pd.DataFrame":
+    """The discoveries that no stronger one accounts for."""
+    return found[found.part_of.isna()]
+
+
 def _scope(c: Comparison) -> Finding:
     r = c.result
     left = (
@@ -94,26 +99,40 @@ def _motifs(c: Comparison, top: int) -> list[Finding]:
     r, where = c.result, f"comparisons/{c.id}/comparison.parquet"
     made = [
         Finding(
-            f"At equal units {r.discoveries_a} motifs are over-represented in A and {r.discoveries_b} in B, of "
-            f"{r.motifs_tested:,} tested (family-wise p <= {ALPHA:.2f}; raw: {r.discoveries_raw}). Many overlap one "
-            f"another. Whether they are emergent is undecided: effects not run.",
+            f"At equal units {r.discoveries_a:,} motifs are over-represented in A and {r.discoveries_b:,} in B, of "
+            f"{r.motifs_tested:,} tested (family-wise p <= {ALPHA:.2f}; raw: {r.discoveries_raw:,}{_same(r)}). "
+            f"{r.separate_a:,} and {r.separate_b:,} of them stand by themselves, the others are parts or extensions of "
+            f"these. Whether they are emergent is undecided: effects not run.",
             where,
             "motifs",
         )
     ]
+    for part in r.against_base:
+        made.append(
+            Finding(
+                f"{short(part['a'])} against its base {short(part['b'])}: {part['discoveries_a']:,} motifs are "
+                f"over-represented in it, {part['separate_a']:,} of them by themselves, {part['new_a']:,} in no trace of "
+                f"the base on these {part['problems']:,} problems.",
+                where,
+                "motifs",
+            )
+        )
     domains = [d for d, design in r.domains.items() if d != "all" and not design.startswith("not")]
     for domain in ["all", *(domains if len(domains) > 1 else [])]:
         found = c.discoveries(domain)
         sides = []
         for side, part in strongest(found).items():
             if len(part):
-                names = representatives(part.text.tolist(), top)
-                listed = "; ".join(_listed(part[part.text == n].iloc[0], side) for n in names)
+                listed = "; ".join(_listed(row, side) for row in by_themselves(part).head(top).itertuples())
                 sides.append(f"{len(part)} in {side}: {listed}")
         made.append(
             Finding(f"[{domain}] " + (". ".join(sides) if sides else "no difference found") + ".", where, "motifs")
         )
     return made
+
+
+def _same(r: CompareResult) -> str:
+    return "" if r.discoveries_same_accuracy is None else f"; at equal accuracy: {r.discoveries_same_accuracy:,}"
 
 
 def _listed(row, side: str) -> str:

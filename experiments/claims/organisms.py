@@ -2,7 +2,7 @@
 
     ORGANISMS=runs/organisms python experiments/claims/organisms.py
 
-Needs the trained units (`make organisms`). For each lineage: base, sft, and rl-only and rl-only-lp0 of three seeds are
+Needs the trained units (`make organisms`). For each lineage: base, sft, and rl-only of three seeds are
 sampled on the same held-out problems, mined together, and each RL-only unit is compared with sft, base beside them.
 Writes ORGANISMS.md: each claim's verdict in each unit.
 """
@@ -24,7 +24,7 @@ from dsl_probe.store import Run
 HERE = Path(__file__).parent
 ORGANISMS, RUNS = Path(os.environ.get("ORGANISMS", "runs/organisms")), Path("runs")
 LINEAGES, SEEDS = (0, 1), (0, 1, 2)
-KINDS = ("rl-only", "rl-only-lp0")
+KINDS = ("rl-only",)
 PROBLEMS, SAMPLES = 100, 4
 TRAINED = tuple(name for name in NAMES if name != "walk")  # the world that no fine-tuning saw
 
@@ -95,8 +95,8 @@ def main() -> None:
         lines.append(f"| {claim} | {n['supported']} | {n['contradicted']} | {n['undecided']} |")
     lines += [
         "",
-        "Units of a lineage share their base and their sft, so that these are two independent cases with six units "
-        "each, not twelve. The words that RL-only units over-use were in the base's training text: selected, not "
+        "Units of a lineage share their base and their sft, so that these are two independent cases with three units "
+        "each, not six. The words that RL-only units over-use were in the base's training text: selected, not "
         "invented.",
         "",
         "## Each unit",

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from dsl_probe.demo import LIMITS, ORGANISM_LIMITS, PAIRS, START, TRAINED
 from dsl_probe.groups import short
-from dsl_probe.share.compare import Comparison
-from dsl_probe.share.findings import representatives
+from dsl_probe.share.comparison import Comparison
+from dsl_probe.share.findings import by_themselves
 from dsl_probe.store import Run
 
 
 def examples(found, column: str, ascending: bool, top: int = 3) -> str:
     """The motifs whose interval of the log-odds lies farthest from zero, in code spans."""
-    names = representatives(found.sort_values(column, ascending=ascending).text.tolist(), top)
+    names = by_themselves(found).sort_values(column, ascending=ascending).text.head(top)
     shown = (n.replace("`", "'").replace("|", "\\|") for n in names)
     return ", ".join(f"`{n}`" for n in shown) or "none"
 
@@ -41,10 +41,12 @@ def rows(c: Comparison, name: str):
     for domain in domains:
         found = c.discoveries(domain if len(domains) > 1 else "all")
         family = domain if len(domains) > 1 else "all"
-        tested = c.table[(c.table.domain == family) & (c.table.matched == "equal units")]
+        pair = (c.table.a == c.config.a) & (c.table.b == c.config.b)
+        tested = c.table[pair & (c.table.domain == family) & (c.table.matched == "equal units")]
         up, down = found[found.z > 0], found[found.z < 0]
+        alone = f"{len(by_themselves(up))} / {len(by_themselves(down))}"
         strongest = f"{examples(up, 'ci_low', False)} | {examples(down, 'ci_high', True)}"
-        yield f"| {name} | {domain} | {len(up)} / {len(down)} of {len(tested):,} | {strongest} |"
+        yield f"| {name} | {domain} | {len(up)} / {len(down)} of {len(tested):,} | {alone} | {strongest} |"
 
 
 def organisms(run: Run) -> str:
@@ -64,9 +66,9 @@ def organisms(run: Run) -> str:
             for model, part in facts.groupby("model", sort=False)
         ),
         "",
-        "| A against B | domain | motifs over-represented in A / in B, of those tested | strongest in A | strongest in "
-        "B |",
-        "|---|---|---|---|---|",
+        "| A against B | domain | motifs over-represented in A / in B, of those tested | of them by themselves "
+        "| strongest in A | strongest in B |",
+        "|---|---|---|---|---|---|",
         *(row for c in comparisons for row in rows(c, c.id.replace("-vs-", " against "))),
         "",
     ]
@@ -108,9 +110,9 @@ def real(run: Run) -> str:
         + "; ".join(f"{c.id} {interval(c.result.accuracy_difference)}" for c in told)
         + ".",
         "",
-        "| fine-tune | domain | motifs over-represented in it / in its start model, of those tested | strongest in it "
-        "| strongest in its start model |",
-        "|---|---|---|---|---|",
+        "| fine-tune | domain | motifs over-represented in it / in its start model, of those tested | of them by themselves "
+        "| strongest in it | strongest in its start model |",
+        "|---|---|---|---|---|---|",
         *(row for c in comparisons for row in rows(c, short(c.config.a).removeprefix("Qwen2.5-3B-Instruct+"))),
         "",
     ]
