@@ -3,6 +3,7 @@
 # Three models grown for this purpose ship with the repository: a base, its fine-tuned child `sft`, and `rl-only`.
 # %%
 import dsl_probe
+from dsl_probe.collect.domains.worlds import STATE_WORDS
 from dsl_probe.collect.sample import collect
 from dsl_probe.collect.shipped import shipped_folder
 from dsl_probe.demo import organism_sampling
@@ -21,8 +22,6 @@ for name, regime in {"base": "base", "sft": "sft", "rl-only": "rl_only"}.items()
 # Both against each other and against their base, on the same problems, at equal units of text. The words that a world
 # alone speaks of (its states) would tell how terse a model is, so that they are left out of sharing.
 # %%
-from dsl_probe.collect.domains.worlds import STATE_WORDS
-
 groups = {"a": "model=rl-only", "b": "model=sft", "base": "model=base", "content": tuple(sorted(STATE_WORDS))}
 found = dsl_probe.compare(runs, out="runs/tutorial", **groups)
 print(found.summary())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsl_probe.groups import short
-from dsl_probe.share.comparison import Comparison, CompareResult
+from dsl_probe.share.comparison import CompareResult, Comparison
 from dsl_probe.share.contrast import ALPHA
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def _motifs(c: Comparison, top: int) -> list[Finding]:
         made.append(
             Finding(
                 f"{short(part['a'])} against its base {short(part['b'])}: {part['discoveries_a']:,} motifs are "
-                f"over-represented in it, {part['separate_a']:,} of them by themselves, {part['new_a']:,} in no trace of "
-                f"the base on these {part['problems']:,} problems.",
+                f"over-represented in it, {part['separate_a']:,} of them by themselves, {part['new_a']:,} in no "
+                f"trace of the base on these {part['problems']:,} problems.",
                 where,
                 "motifs",
             )

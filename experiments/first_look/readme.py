@@ -110,8 +110,8 @@ def real(run: Run) -> str:
         + "; ".join(f"{c.id} {interval(c.result.accuracy_difference)}" for c in told)
         + ".",
         "",
-        "| fine-tune | domain | motifs over-represented in it / in its start model, of those tested | of them by themselves "
-        "| strongest in it | strongest in its start model |",
+        "| fine-tune | domain | motifs over-represented in it / in its start model, of those tested "
+        "| of them by themselves | strongest in it | strongest in its start model |",
         "|---|---|---|---|---|---|",
         *(row for c in comparisons for row in rows(c, short(c.config.a).removeprefix("Qwen2.5-3B-Instruct+"))),
         "",
