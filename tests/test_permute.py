@@ -102,25 +102,38 @@ def test_stability_tells_a_strong_motif_from_noise(effect, stable):
     assert (stable_share(sparse.csc_matrix(d), 100, 0)[0] >= 0.9) == stable
 
 
-def test_stable_share_of_whole_problems_is_that_of_a_loop():
-    rng = np.random.default_rng(3)
-    stratum = np.repeat([0, 1], [40, 30])
-    in_a = rng.random(70) < 0.5
-    values = rng.poisson(0.8, (70, 5)).astype(float)
-    values[in_a, 0] += 2
-    got = stable_share_clustered(sparse.csc_matrix(values), in_a, stratum, 200, 0)
-    assert got[0] == 1 and (got[1:] < 0.9).all()
-    # A resample by itself, with other draws: the shares agree within their own error.
-    hits, whole = np.zeros(5), np.zeros(5)
-    for weight, s in ((40 / 70, 0), (30 / 70, 1)):
-        whole += weight * (values[in_a & (stratum == s)].mean(0) - values[~in_a & (stratum == s)].mean(0))
-    for _ in range(400):
-        top, variance = np.zeros(5), np.zeros(5)
-        for weight, s in ((40 / 70, 0), (30 / 70, 1)):
-            for sign, side in ((1, in_a), (-1, ~in_a)):
-                items = np.flatnonzero(side & (stratum == s))
-                drawn = values[rng.choice(items, len(items))]
-                top += sign * weight * drawn.mean(0)
-                variance += weight**2 * drawn.var(0, ddof=1) / len(items)
-        hits += (np.abs(top) >= 1.959964 * np.sqrt(variance)) & (np.sign(top) == np.sign(whole))
-    np.testing.assert_allclose(got, hits / 400, atol=0.12)
+def test_clustered_stability_is_the_share_of_tests_of_resampled_problems():
+    """Rows drawn one by one within group and stratum, each draw tested by `clustered_test`."""
+    rng = np.random.default_rng(4)
+    in_a = rng.random(40) < 0.4
+    stratum = np.repeat([0, 1, 2], [15, 15, 10])
+    in_a[stratum == 2] = True  # a stratum without problems of B
+    v = sparse.csc_matrix(rng.gamma(0.5, size=(40, 6)) * (rng.random((40, 6)) < 0.6) + np.outer(in_a, np.arange(6) / 5))
+    cells = [np.flatnonzero((in_a == side) & (stratum == s)) for s in range(3) for side in (True, False)]
+    sign = np.sign(clustered_test(v, in_a, stratum, 1, 0).z)
+    hits = np.zeros(6)
+    for _ in range(2_000):
+        drawn = np.concatenate([rng.choice(c, len(c)) for c in cells if len(c)])
+        hits += clustered_test(v[drawn], in_a[drawn], stratum[drawn], 1, 0).z * sign >= 1.959964
+    got = stable_share_clustered(v, in_a, stratum, 2_000, 1)
+    np.testing.assert_allclose(got, hits / 2_000, atol=4 * np.sqrt(0.5 / 2_000))
+    assert got.min() < 0.4 and got.max() > 0.9
+
+
+def test_clustered_stability_of_two_normal_samples_is_the_power_of_z():
+    """Known in closed form: about N(z, 1) over the resamples, z that of the samples, for a small effect."""
+    rng = np.random.default_rng(6)
+    v = np.r_[rng.normal(0.12, 1, 800), rng.normal(0, 1, 1_200)][:, None]
+    in_a = np.arange(2_000) < 800
+    z = clustered_test(sparse.csc_matrix(v), in_a, np.zeros(2_000, int), 1, 0).z[0]
+    got = stable_share_clustered(sparse.csc_matrix(v), in_a, np.zeros(2_000, int), 4_000, 0)[0]
+    assert got == pytest.approx(stats.norm.cdf(abs(z) - 1.959964), abs=0.03)
+
+
+def test_clustered_stability_claims_nothing_where_nothing_can_be_compared():
+    v = sparse.csc_matrix(np.r_[np.ones(10), np.zeros(10)][:, None])
+    in_a = np.arange(20) < 10
+    assert stable_share_clustered(v, in_a, np.where(in_a, 0, 1), 50, 0) == 0
+    assert stable_share_clustered(sparse.csc_matrix((20, 1)), in_a, np.zeros(20, int), 50, 0) == 0
+    # Equal values on one side: their variance in each sample is that of the two sides together.
+    assert stable_share_clustered(v, in_a, np.zeros(20, int), 50, 0) == 1

@@ -107,12 +107,16 @@ def brute(a: NDArray, b: NDArray) -> dict[str, float]:
         rare = sum(i for i, j in common if j == 1)
         return min(1.0, sum(i for i, _ in common) / n + (m - 1) / m * once / (2 * twice) * rare / n)
 
-    def entropy(parts):
-        """Of the sum of the rows of `parts`: one row a problem, its share of the mass of each type."""
-        mass = parts.sum(0)
+    def entropy(*domains):
+        """Of the sum of the rows of all domains: one row a problem, its share of the mass of each type."""
+        parts = np.concatenate(domains)
+        mass, inside = parts.sum(0), (parts > 0).sum(0)
+        level = mass.copy()
+        for domain in domains:
+            alone = (inside == 1) & (domain.sum(0) > 0)
+            level[alone] = mass[alone].mean() if alone.any() else 0
         draws = [mass[t] ** 2 / (parts[:, t] ** 2).sum() if mass[t] else 1.0 for t in types]
-        first = sum(mass[t] * (-math.log(mass[t]) + math.log(draws[t]) - psi(draws[t])) for t in types if mass[t])
-        inside = (parts > 0).sum(0)
+        first = sum(mass[t] * (-math.log(level[t]) + math.log(draws[t]) - psi(draws[t])) for t in types if mass[t])
         once, twice, singles = mass[inside == 1].sum(), mass[inside == 2].sum(), (inside == 1).sum()
         if not once or (not twice and singles == 1):
             return first
@@ -121,7 +125,7 @@ def brute(a: NDArray, b: NDArray) -> dict[str, float]:
 
     u, v = share(common, n, m), share([(j, i) for i, j in common], m, n)
     p, q = x / n, y / m
-    mixture = entropy(np.concatenate([a / n, b / m]) / 2)
+    mixture = entropy(a / n / 2, b / m / 2)
     return {
         "chao_jaccard": u * v / (u + v - u * v) if u and v else 0.0,
         "chao_sorensen": 2 * u * v / (u + v) if u and v else 0.0,

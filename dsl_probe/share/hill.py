@@ -17,17 +17,25 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import digamma, gammaln
 
-from dsl_probe.share.sums import Counts, Floats, type_totals
+from dsl_probe.share.sums import Counts, Floats, as_csr, column_sums
 from dsl_probe.share.vocab import chao1, good_coverage
 
 ORDERS = (0, 1, 2)
+
+
+class Sample(NamedTuple):
+    """Counts by type, and the sums of squares within problems: of counts by problem and type, of tokens by problem."""
+
+    totals: Floats
+    within: float
+    lengths: float
 
 
 class Abundance(NamedTuple):
     """The distinct counts of a sample and how many types have each; tokens; singletons; what is unseen.
 
     f0: Chao1's number of unseen types. ratio: A of `vocab.good_coverage`, the share of its uncovered tokens that still
-    is uncovered with one token more.
+    is uncovered with one token more. agreement: chance that two tokens are of one type, see the function.
     """
 
     counts: Floats
@@ -36,20 +44,52 @@ class Abundance(NamedTuple):
     f1: int
     f0: float
     ratio: float
+    agreement: float
 
 
-def abundance(counts: Counts) -> Abundance:
+def sample(counts: Counts) -> Sample:
+    """Counts by type, or [problems, types], as `abundance` takes them; in a vector each token is its own problem.
+
+    >>> sample([[2, 1], [1, 0]]).within, sample([3, 1]).within
+    (6.0, 4.0)
+    """
+    csr = as_csr(counts)
+    lengths = np.asarray(csr.sum(1), np.float64).ravel()
+    totals = column_sums(csr)
+    if (lengths > 0).sum() < 2:
+        return Sample(totals, float(totals.sum()), float(totals.sum()))
+    return Sample(totals, float(csr.data @ csr.data), float(lengths @ lengths))
+
+
+def agreement(s: Sample) -> float:
+    """Chance that two tokens of different problems are of one type, sum p_i^2 of the whole; NaN below two tokens.
+
+        (sum x_i^2 - sum x_ic^2) / (n^2 - sum L_c^2)
+
+    x_ic: tokens of type i in problem c, L_c its length. Unbiased for problems of equal length, bursts or not; where
+    each token is a problem it is sum x_i (x_i - 1) / (n (n - 1)), Simpson's.
+
+    >>> agreement(sample([3, 1]))
+    0.5
+    """
+    n = s.totals.sum()
+    pairs = n * n - s.lengths
+    return float((s.totals @ s.totals - s.within) / pairs) if pairs > 0 else float("nan")
+
+
+def abundance(counts: Counts | Sample) -> Abundance:
     """Distinct counts and their numbers of types, from counts by type or [problems, types].
 
     >>> abundance([5, 2, 2, 0])
-    Abundance(counts=array([2., 5.]), types=array([2., 1.]), n=9, f1=0, f0=0.0, ratio=0.0)
+    Abundance(counts=array([2., 5.]), types=array([2., 1.]), n=9, f1=0, f0=0.0, ratio=0.0, agreement=0.3333333333333333)
     """
-    x = type_totals(counts)
+    known = counts if isinstance(counts, Sample) else sample(counts)
+    x = known.totals
     distinct, types = np.unique(x[x > 0], return_counts=True)
     n, f1 = int(x.sum()), int((x == 1).sum())
     f0 = float(chao1(x) - types.sum()) if n else 0.0
     ratio = (1 - good_coverage(x)) * n / f1 if n > 1 and f1 else 0.0
-    return Abundance(distinct, types.astype(np.float64), n, f1, f0, ratio)
+    return Abundance(distinct, types.astype(np.float64), n, f1, f0, ratio, agreement(known))
 
 
 def hill(counts: Counts, q: int) -> float:
@@ -70,11 +110,11 @@ def hill_asymptotic(counts: Counts, q: int) -> float:
     """Hill number of order q of the whole that was sampled, seen and unseen; NaN for an empty sample.
 
     q = 0: Chao1, a lower bound. q = 1: the entropy estimator of Chao, Wang and Jost 2013 (Methods in Ecology and
-    Evolution 4:1091). q = 2: n (n - 1) / sum x_i (x_i - 1), of which the inverse is unbiased; infinite where no type
-    was seen twice. Values of all three in Chao et al. 2014, Ecological Monographs 84:45.
+    Evolution 4:1091). q = 2: 1 / `agreement`, n (n - 1) / sum x_i (x_i - 1) for counts by type; infinite where no two
+    agree. Values of all three in Chao et al. 2014, Ecological Monographs 84:45.
 
-    What it does not show: at q = 0 the number of types. Tokens are taken as independent; words come in bursts within a
-    problem, so that there are too few singletons and all three come out too low.
+    What it does not show: at q = 0 the number of types. At q = 0 and 1 tokens are taken as independent; words come in
+    bursts within a problem, so that there are too few singletons and both come out too low.
     """
     if q == 0:
         return chao1(counts)
@@ -83,8 +123,7 @@ def hill_asymptotic(counts: Counts, q: int) -> float:
         return float("nan")
     if q == 1:
         return float(np.exp(_entropy(a)))
-    pairs = (a.types * a.counts * (a.counts - 1)).sum()
-    return float(a.n * (a.n - 1) / pairs) if pairs else float("inf")
+    return 1 / a.agreement if a.agreement else float("inf")
 
 
 def coverage_at(counts: Counts, m: int) -> float:
@@ -108,7 +147,8 @@ def hill_at_size(counts: Counts, q: int, m: int) -> float:
 
     m < n, rarefaction: from the expected number of types that have k of the m tokens; unbiased for q = 0. m > n,
     extrapolation: q = 0 and 1 approach the asymptotic value, each further token adding the same part of what is
-    missing; q = 2 is one formula for both. Source: Chao et al. 2014, table 1; q = 1 beyond n as in iNEXT 3 (2022).
+    missing; q = 2 is one formula for all m, 1 / (1/m + (m - 1)/m `agreement`). Source: Chao et al. 2014, table 1; q = 1
+    beyond n as in iNEXT 3 (2022).
 
     >>> round(hill_at_size([46, 22, 17, 15, 15, 9, 8, 6, 6, 4, 2, 2, 2, 2] + [1] * 12, 0, 300), 4)
     33.3177
@@ -187,12 +227,12 @@ def _coverage(a: Abundance, m: int) -> float:
 
 def _at_size(a: Abundance, q: int, m: int) -> float:
     n = a.n
+    if q == 2 and n > 1:
+        return float(1 / (1 / m + (m - 1) / m * a.agreement))
     if m == n or q not in ORDERS:
         return _plug_in(a, q)
     if q == 2:
-        if n == 1:
-            return 1.0
-        return float(1 / (1 / m + (m - 1) / m * (a.types * a.counts * (a.counts - 1)).sum() / (n * (n - 1))))
+        return 1.0
     if m < n:
         return _rarefied(a, q, m)
     if q == 0:

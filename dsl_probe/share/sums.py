@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import exp1, psi, rel_entr
+from scipy.special import exp1, psi, rel_entr, xlogy
 
 Floats = NDArray[np.float64]
 Counts = ArrayLike | sp.sparray | sp.spmatrix
@@ -22,10 +22,11 @@ _BLOCK = 1 << 19  # cells evaluated at once: bounds memory to some tens of MB
 
 
 def _sums(x: Floats, y: Floats) -> Floats:
-    """Terms of the sums over types, [23, types]; the order is that of the unpacking in `_finish`."""
+    """Terms of the sums over types, [31, types]; the order is that of the unpacking in `_finish`."""
     (x, _, in_x), (y, _, in_y), lack_x, lack_y = x, y, x[0] * _lack(x[0], x[1]), y[0] * _lack(y[0], y[1])
     seen_x, seen_y, x1, y1, inside = x > 0, y > 0, x == 1, y == 1, in_x + in_y
     both = seen_x & seen_y
+    x_log_x, y_log_y = xlogy(x, x), xlogy(y, y)
     return np.array(
         [
             *(x, y),
@@ -34,7 +35,9 @@ def _sums(x: Floats, y: Floats) -> Floats:
             *(x * x, y * y, x * y),
             *(lack_x, (in_x == 1) * x, (in_x == 2) * x, in_x == 1),
             *(lack_y, (in_y == 1) * y, (in_y == 2) * y, in_y == 1),
-            *((inside == 1) * x, (inside == 1) * y, (inside == 2) * x, (inside == 2) * y, inside == 1),
+            *((inside == 1) * x, (inside == 1) * y, (inside == 2) * x, (inside == 2) * y),
+            *((inside == 1) & seen_x, (inside == 1) & seen_y),
+            *((in_x == 1) * x_log_x, (in_y == 1) * y_log_y, (inside == 1) * x_log_x, (inside == 1) * y_log_y),
         ],
         dtype=np.float64,
     )
@@ -89,7 +92,8 @@ def _finish(sums: Floats, mixture: Floats) -> dict[str, Any]:
     n, m = np.where(known, n, 1.0), np.where(known, m, 1.0)
     common_x, common_y, x_rare, y_rare, b1, b2, a1, a2, xx, yy, xy = sums[2:13]
     lack_x, once_x, twice_x, singles_x, lack_y, once_y, twice_y, singles_y = sums[13:21]
-    once_in_x, once_in_y, twice_in_x, twice_in_y, singles = sums[21:]
+    once_in_x, once_in_y, twice_in_x, twice_in_y, only_x, only_y = sums[21:27]
+    bursts_x, bursts_y, only_bursts_x, only_bursts_y = sums[27:]
 
     u = np.minimum((common_x + (m - 1) / m * b1 / (2 * np.maximum(b2, 1)) * x_rare) / n, 1)
     v = np.minimum((common_y + (n - 1) / n * a1 / (2 * np.maximum(a2, 1)) * y_rare) / m, 1)
@@ -97,15 +101,16 @@ def _finish(sums: Floats, mixture: Floats) -> dict[str, Any]:
     horn = xx / n**2 + yy / m**2
 
     plug_in, lack = mixture
-    unseen = _unseen((once_in_x / n + once_in_y / m) / 2, (twice_in_x / n + twice_in_y / m) / 2, singles)
-    in_a = lack_x / n + _unseen(once_x / n, twice_x / n, singles_x)
-    in_b = lack_y / m + _unseen(once_y / m, twice_y / m, singles_y)
+    mixed = lack + _unseen((once_in_x / n + once_in_y / m) / 2, (twice_in_x / n + twice_in_y / m) / 2, only_x + only_y)
+    mixed += (_uneven(only_bursts_x, once_in_x, only_x) / n + _uneven(only_bursts_y, once_in_y, only_y) / m) / 2
+    in_a = (lack_x + _uneven(bursts_x, once_x, singles_x)) / n + _unseen(once_x / n, twice_x / n, singles_x)
+    in_b = (lack_y + _uneven(bursts_y, once_y, singles_y)) / m + _unseen(once_y / m, twice_y / m, singles_y)
     measures = {
         "chao_jaccard": u * v / (either - u * v),
         "chao_sorensen": 2 * u * v / either,
         "morisita_horn": 2 * xy / (n * m) / np.where(horn > 0, horn, 1.0),
         "jensen_shannon": plug_in / _LN2,
-        "jensen_shannon_corrected": (plug_in + lack + unseen - (in_a + in_b) / 2) / _LN2,
+        "jensen_shannon_corrected": (plug_in + mixed - (in_a + in_b) / 2) / _LN2,
     }
     return {name: np.where(known, value, np.nan) for name, value in measures.items()}
 
@@ -118,6 +123,15 @@ def _unseen(once: Floats, twice: Floats, singles: Floats) -> Floats:
     far = np.maximum(r, 100.0)  # e^r overflows; four terms of the asymptotic series are exact to 1e-6 here
     scaled = np.where(r < 100, np.exp(near) * exp1(near), (1 - (1 - (2 - 6 / far) / far) / far) / far)
     return np.where((once > 0) & np.isfinite(r), once * scaled, 0.0)
+
+
+def _uneven(x_log_x: Floats, tokens: Floats, types: Floats) -> Floats:
+    """Sum of x log x over the types in one problem, less that of as many types of equal tokens: never below 0.
+
+    Such a type is one draw, and how often the problem repeats it says nothing of its frequency; but by the uneven
+    lengths of the bursts the plug-in entropy takes some of them for more frequent than others, and comes out too low.
+    """
+    return x_log_x - xlogy(tokens, tokens / np.maximum(types, 1))
 
 
 def all_measures(a: Counts, b: Counts) -> dict[str, float]:

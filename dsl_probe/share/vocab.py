@@ -196,15 +196,17 @@ def jensen_shannon_corrected(a: Counts, b: Counts) -> float:
 
     Each of the three entropies (natural logarithm here) is
 
-        H = sum p_i (-log p_i + log k_i - psi(k_i)) + U e^r E1(r),   r = S / U
+        H = sum p_i (-log p~_i + log k_i - psi(k_i)) + U e^r E1(r),   r = S / U
 
     k_i is the number of independent draws that type i stands for: x_i^2 / sum over problems of x_ic^2, and for the
     mixture (p + q)/2 of the domains (p_i + q_i)^2 / sum over problems of p_ic^2 + q_ic^2. So a burst in one problem
-    counts as one. psi is the digamma function, U the mass of the types that stand in one problem, S of those in two
-    (with S = 0, r = 2/(f1 - 1), f1 the number of such types), E1 the exponential integral. The second term extrapolates
-    to the unseen. A vector holds no problems: each of its tokens counts as one, so that k_i = x_i and r = 2 f2 / f1,
-    which is the large-n form of Chao, Wang and Jost 2013 (Methods in Ecology and Evolution 4:1091); the form for
-    problems is its extension. `sharing` also takes off the jackknife bias, which is needed for text with bursts.
+    counts as one. p~_i is p_i, but for a type that stands in one problem the mean over all such types of that domain:
+    how long the one burst was says nothing of the type's frequency. psi is the digamma function, U the mass of the
+    types that stand in one problem, S of those in two (with S = 0, r = 2/(f1 - 1), f1 the number of such types), E1 the
+    exponential integral. The second term extrapolates to the unseen. A vector holds no problems: each of its tokens
+    counts as one, so that k_i = x_i, p~_i = p_i and r = 2 f2 / f1, which is the large-n form of Chao, Wang and Jost
+    2013 (Methods in Ecology and Evolution 4:1091); the form for problems is its extension. `sharing` also takes off the
+    jackknife bias, which is needed for text with bursts.
 
     At most about 1, and usually below 0 for a sample with itself; NaN if a domain is empty.
 
