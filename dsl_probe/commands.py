@@ -292,7 +292,9 @@ def compare(argv: list[str]) -> int:
     done = compare_groups(Run(o.run), o.config, force=o.force)
     found = findings(done)
     content = {"id": done.id, **asdict(done.result), "findings": [asdict(f) for f in found]}
-    show(o.json, content, [f.text for f in found])
+    content["claims"] = [claim.as_json() for claim in done.claims]
+    judged = [f"{claim.verdict}: {claim.claim} {claim.reading}" for claim in done.claims]
+    show(o.json, content, [f.text for f in found] + judged)
     return 0
 
 

@@ -11,9 +11,13 @@ import pyarrow as pa
 
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
 from dsl_probe.share.accuracy import sample_accuracy
+from dsl_probe.share.claim_facts import read_facts
+from dsl_probe.share.claims import Claim, claims
 from dsl_probe.share.contrast import ALPHA, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
+from dsl_probe.share.differences import Sides
 from dsl_probe.share.domains import Interval, domain_sharing
+from dsl_probe.share.legibility_contrast import checked_domains, legibility_contrast
 from dsl_probe.store import Run
 from dsl_probe.types import COMPARISON, SHARING, UserError
 
@@ -48,6 +52,8 @@ class CompareConfig:
     """Leave out traces that ended at the length limit or in a loop."""
     content: tuple[str, ...] = ()
     """Words left out of the sharing measures, as numbers are: the things that each domain speaks of."""
+    rl_domains: tuple[str, ...] = ()
+    """Domains that the RL model was trained on; the others count as unseen. Default: unknown."""
     name: str | None = None
     """Name of the comparison. Default: made from the groups."""
 
@@ -82,7 +88,7 @@ class CompareResult:
 
 
 class Comparison:
-    """A finished comparison of a run: `.table`, `.sharing`, `.summary()`."""
+    """A finished comparison of a run: `.table`, `.sharing`, `.legibility`, `.claims`, `.summary()`."""
 
     def __init__(self, run: Run, id: str):
         record = run.stage(f"compare.{id}")
@@ -101,6 +107,16 @@ class Comparison:
     def sharing(self) -> "pd.DataFrame":
         """One row a (group, domain pair, measure); see `types.SHARING`."""
         return self.run.frame(f"comparisons/{self.id}/sharing")
+
+    @cached_property
+    def legibility(self) -> "pd.DataFrame":
+        """One row a (group or difference of two, domain, measure); see `types.LEGIBILITY_CONTRAST`."""
+        return self.run.frame(f"comparisons/{self.id}/legibility")
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """The design's claims with their verdicts."""
+        return [Claim.from_json(stored) for stored in self.run.json(f"comparisons/{self.id}/claims.json")]
 
     def discoveries(self, domain: str = "all", matched: str = "equal units") -> "pd.DataFrame":
         """Motifs with p_adj <= .05, the most over-used by A first."""
@@ -125,7 +141,7 @@ def comparison_id(config: CompareConfig) -> str:
 
 
 def compare(run: Run, config: CompareConfig | None = None, *, force: bool = False, **options: Any) -> Comparison:
-    """Compare two groups of traces; writes comparisons/ID/{comparison,sharing}.parquet.
+    """Compare two groups of traces; writes comparisons/ID/{comparison,sharing,legibility}.parquet and claims.json.
 
     compare(run, a="model=X", b="model=Y") is compare(run, CompareConfig(a=..., b=...)).
 
@@ -137,6 +153,9 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
     p_presence and p_adj_presence the same for how often a trace holds the motif at all. p_exact: p of the same test
     over all sign patterns, exact or by saddle point (`signflip`), and q its false discovery rate by Benjamini and
     Yekutieli; both paired only. rate_a and rate_b are means over problems, per unit.
+
+    Claims are judged last, with what else the run holds by then (languages, trees, scores): where one is made later,
+    compare again with `force`.
 
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
@@ -150,16 +169,25 @@ def compare(run: Run, config: CompareConfig | None = None, *, force: bool = Fals
     if run.begin(stage, asdict(config), inputs, force):
         try:
             corpus = Corpus.load(run, group_columns(config.a, config.b, config.base))
-            table, result = compare_rows(corpus, config, *_groups(corpus, config), id=id)
+            checked_domains(corpus.traces, config.rl_domains)
+            groups = _groups(corpus, config)
+            table, result = compare_rows(corpus, config, *groups, id=id)
         except UserError:
             run.abandon(stage)
             raise
         shared, difference = domain_sharing(corpus, (config.a, config.b), result.sample, config.content)
+        counts = replace(result.counts, sharing_difference=difference)
+        sides = Sides.of(config.a, config.b, _base_name(corpus, config, groups[2]), groups)
+        _say("legibility")
+        legible = legibility_contrast(run, sides, groups[2], config.rl_domains)
+        _say("claims")
+        judged = claims(read_facts(run, corpus, sides, config, counts, table, legible))
         outputs = [
             run.write_table(f"comparisons/{id}/comparison.parquet", table),
             run.write_table(f"comparisons/{id}/sharing.parquet", pa.Table.from_pylist(shared, schema=SHARING)),
+            run.write_table(f"comparisons/{id}/legibility.parquet", legible),
+            run.write_json(f"comparisons/{id}/claims.json", [claim.as_json() for claim in judged]),
         ]
-        counts = replace(result.counts, sharing_difference=difference)
         run.finish(stage, outputs, asdict(counts), seed=config.seed)
     return Comparison(run, id)
 
@@ -187,6 +215,11 @@ def _groups(corpus: Corpus, config: CompareConfig) -> tuple[np.ndarray, np.ndarr
         found = np.isin(np.array(corpus.traces["model"].to_pylist(), object), list(named))
         base = np.flatnonzero(found) if len(named) == 1 and found.any() else None
     return rows_a, rows_b, base
+
+
+def _base_name(corpus: Corpus, config: CompareConfig, rows: np.ndarray | None) -> str | None:
+    """The base group as written, or the start model that stands in for it."""
+    return config.base or (None if rows is None else f"model={corpus.traces['model'][int(rows[0])].as_py()}")
 
 
 def compare_rows(
