@@ -1,6 +1,7 @@
 """What the claims are judged by: the figures of a comparison, set out by how the groups were trained."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +94,8 @@ class Facts:
     """All that the rules of `claims` look at. roles: rl_only, sft, base -> side; groups: side -> group.
 
     differences: (role, role, measure, domain) -> first less second, both ways round. subject: the side that claims on
-    one model speak of, the RL-only group where there is one. elsewhere: role -> a group of the run that could play it.
+    one model speak of, the RL-only group where there is one. elsewhere: role -> a group of the run that
+    could play it on these problems.
     sharing: RL-only less SFT, mean Morisita-Horn similarity over pairs of domains.
     """
 
@@ -149,7 +151,7 @@ def read_facts(
         design=counts.design,
         prompts_differ=counts.prompts_differ,
         rl_domains=tuple(config.rl_domains),
-        elsewhere=_elsewhere(traces),
+        elsewhere=_elsewhere(traces, problem, sides.all_rows),
         differences=differences,
         sharing=_sharing(counts, roles),
         motifs=motifs_against_base(table, groups, roles, problems) if both else None,
@@ -242,16 +244,17 @@ def _group(name: str, traces: pa.Table, rows: np.ndarray, problem: np.ndarray, c
     )
 
 
-def _elsewhere(traces: pa.Table) -> dict[str, str]:
-    """A group of the run for each role: the model or training run with the most traces of that regime."""
-    names = group_column(traces).to_pylist()
-    counts: dict[str, dict[str, int]] = {}
-    for name, run, regime in zip(names, traces["run"].to_pylist(), traces["regime"].to_pylist(), strict=True):
+def _elsewhere(traces: pa.Table, problem: np.ndarray, used: np.ndarray) -> dict[str, str]:
+    """A group of the run for each role: the model or training run with the most traces of that regime on the problems
+    of the traces in `used`."""
+    here = traces.filter(pa.array(np.isin(problem, problem[used])))
+    names = group_column(here).to_pylist()
+    counts: dict[str, Counter[str]] = {}
+    for name, run, regime in zip(names, here["run"].to_pylist(), here["regime"].to_pylist(), strict=True):
         if regime in ROLES:
             group = f"{'model' if run is None else 'run'}={name},regime={regime}"
-            of = counts.setdefault(ROLES[regime], {})
-            of[group] = of.get(group, 0) + 1
-    return {role: max(sorted(of), key=lambda g, of=of: of[g]) for role, of in counts.items()}
+            counts.setdefault(ROLES[regime], Counter())[group] += 1
+    return {role: min(of, key=lambda group, of=of: (-of[group], group)) for role, of in counts.items()}
 
 
 def _sharing(counts: Any, roles: Mapping[str, str]) -> Estimate | None:

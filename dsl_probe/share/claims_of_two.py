@@ -233,7 +233,7 @@ def _lacking(f: Facts, *roles: str) -> str | None:
     absent = [role for role in missing if role not in f.elsewhere]
     if absent:
         regimes = " and ".join(role for role in absent)
-        said += f" The run has no traces of regime {regimes}: import them with that regime, then run: {command}"
+        said += f" The run has no traces of regime {regimes} on these problems: import them, then run: {command}"
         return said
     return f"{said} Run: {command}"
 

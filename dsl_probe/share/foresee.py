@@ -12,7 +12,7 @@ from dsl_probe.share.means import Estimate
 FOLDS = 5
 BINS = 10
 RESAMPLES = 1_000
-SHUFFLES = 39
+SHUFFLES = 19
 MOST_TRACES = 2_000
 MOST_MOTIFS = 300
 # Problems with a right, and with a wrong answer, below which nothing is fitted.

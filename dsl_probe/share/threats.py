@@ -28,8 +28,10 @@ def threats(facts: Facts, claim: str) -> list[str]:
         if facts.motifs is None or facts.motifs.load_bearing is None:
             found.append("Effects not run: whether any motif matters to the answer is unknown.")
         if not facts.grammars:
-            found.append("No grammar of the RL-only group's language was learnt: dsl-probe mine RUN --language.group")
-    if claim == "legible-without-sft":
+            found.append(
+                "No grammar of the RL-only group was learnt and tested: dsl-probe mine RUN --language.group GROUP"
+            )
+    if claim in ("legible-without-sft", "incoherent-outside"):
         over = f"; it over-uses {facts.motifs.over:,} motifs against the base" if facts.motifs else ""
         found.append(f"Words that the base writes too, or the prompts, count as known, in whatever sense{over}.")
     if claim == "predictable-errors":
