@@ -254,6 +254,13 @@ def sharing(key: tuple[str, str], id: str) -> pd.DataFrame:
     return Run(key[0]).table(f"comparisons/{id}/sharing").to_pandas().drop_duplicates(ignore_index=True)
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
+def claims(key: tuple[str, str], id: str) -> list[dict[str, Any]]:
+    """The claims of a comparison with their verdicts; empty where it was made before there were any."""
+    run, name = Run(key[0]), f"comparisons/{id}/claims.json"
+    return run.json(name) if run.has(name) else []
+
+
 # ---- accuracy
 
 

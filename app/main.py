@@ -23,6 +23,12 @@ PAGES = [
         help="What was collected, which stages have run, and every comparison with its headline.",
     ),
     st.Page(
+        "app_pages/claims.py",
+        title="Claims",
+        icon=":material/gavel:",
+        help="What the design claims, the test of each, and what this run says to it.",
+    ),
+    st.Page(
         "app_pages/motifs.py",
         title="Motifs",
         icon=":material/format_quote:",

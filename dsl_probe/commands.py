@@ -275,8 +275,8 @@ def mine(argv: list[str]) -> int:
 
 def compare(argv: list[str]) -> int:
     """Test which motifs one group of traces over-uses, and how far its domains share a vocabulary."""
-    from dsl_probe.share.compare import CompareConfig
     from dsl_probe.share.compare import compare as compare_groups
+    from dsl_probe.share.comparison import CompareConfig
     from dsl_probe.share.findings import findings
     from dsl_probe.store import Run
 
@@ -292,7 +292,9 @@ def compare(argv: list[str]) -> int:
     done = compare_groups(Run(o.run), o.config, force=o.force)
     found = findings(done)
     content = {"id": done.id, **asdict(done.result), "findings": [asdict(f) for f in found]}
-    show(o.json, content, [f.text for f in found])
+    content["claims"] = [claim.as_json() for claim in done.claims]
+    judged = [f"{claim.verdict}: {claim.claim} {claim.reading}" for claim in done.claims]
+    show(o.json, content, [f.text for f in found] + judged)
     return 0
 
 

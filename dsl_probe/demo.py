@@ -21,6 +21,8 @@ ORGANISM_LIMITS = (
     "can happen, not what large models do. One seed of one lineage is shown; experiments/organisms has all. The words "
     "that rl-only over-uses were in the base model's training text, where RL found them: selected, not invented."
 )
+# Worlds that the organisms were trained in; walk, no fine-tuning and no reinforcement saw.
+SEEN = tuple(world for world in WORLDS if world != "walk")
 # Organism -> the organism that it was trained from: languages that are learnt.
 LANGUAGES = {"rl-only": "base", "sft": "base"}
 START = "Qwen/Qwen2.5-3B-Instruct"
@@ -103,7 +105,7 @@ def organisms(out: Path, force: bool = False) -> dict[str, Any]:
     pairs = {name: (f"model={a}", f"model={b}", "model=base") for name, (a, b) in PAIRS.items()}
     # No world shares its states with another: with them, sharing would tell how terse a model is.
     states = tuple(sorted(STATE_WORDS))
-    return report | {"comparisons": _compare(run, pairs, force, states)}
+    return report | {"comparisons": _compare(run, pairs, force, content=states, rl_domains=SEEN)}
 
 
 def real_models(out: Path, force: bool = False) -> dict[str, Any]:
@@ -140,16 +142,15 @@ def _languages(run: Any, trained: dict[str, str], force: bool, grammar: bool = T
     return report
 
 
-def _compare(
-    run: Any, pairs: dict[str, tuple[str, str, str]], force: bool, content: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    from dsl_probe.share.compare import CompareConfig, compare
+def _compare(run: Any, pairs: dict[str, tuple[str, str, str]], force: bool, **options: Any) -> dict[str, Any]:
+    from dsl_probe.share.compare import compare
+    from dsl_probe.share.comparison import CompareConfig
     from dsl_probe.share.findings import findings
 
     report = {}
     for name, (a, b, base) in pairs.items():
         _say(f"compare {name}")
-        config = CompareConfig(a=a, b=b, base=base, same_prompt=True, content=content, name=name)
+        config = CompareConfig(a=a, b=b, base=base, same_prompt=True, name=name, **options)
         done = compare(run, config, force=force)
         report[name] = {**asdict(done.result), "findings": [f.text for f in findings(done, top=4)]}
     return report

@@ -344,20 +344,19 @@ SHARING = pa.schema(
         ("n_b", pa.int64()),
     ]
 )
-LEGIBILITY = pa.schema(
-    [
-        ("model", pa.string()),
-        ("domain", pa.string()),
-        ("regime", pa.string()),
-        ("measure", pa.string()),
-        ("reference", pa.string()),
-        ("value", pa.float64()),
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("problems", pa.int64()),
-        ("traces", pa.int64()),
-    ]
-)
+_MEASURED = [
+    ("measure", pa.string()),
+    ("reference", pa.string()),
+    ("value", pa.float64()),
+    ("ci_low", pa.float64()),
+    ("ci_high", pa.float64()),
+    ("problems", pa.int64()),
+    ("traces", pa.int64()),
+]
+LEGIBILITY = pa.schema([("model", pa.string()), ("domain", pa.string()), ("regime", pa.string()), *_MEASURED])
+# group: one of the groups, or a difference, as in `A - B`. domain: also `inside` and `outside` the domains of the
+# reinforcement, and `outside - inside`. design: paired | unpaired, of differences.
+LEGIBILITY_CONTRAST = pa.schema([("group", pa.string()), ("domain", pa.string()), ("design", pa.string()), *_MEASURED])
 # One row a training run, step and item; step: the first of those taken together. kind: motif | unit | opener | lexicon
 # | sharing. value: a share of traces, but for the last two kinds. n: traces of the step.
 GROWTH = pa.schema(

@@ -15,7 +15,7 @@ import dsl_probe
 from dsl_probe import MineConfig, mine_motifs
 
 APP = Path(__file__).resolve().parents[1] / "app"
-PAGES = ("overview", "motifs", "lexicon", "language", "growth", "traces", "sharing", "compare")
+PAGES = ("overview", "claims", "motifs", "lexicon", "language", "growth", "traces", "sharing", "compare")
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(1)) :red[x] $y$ `tick` <img src=x onerror=alert(1)>"
 
 

@@ -113,6 +113,7 @@ def comparisons() -> None:
             head.text(f"{name}{labels.short(config['a'])}  (A)   against   {labels.short(config['b'])}  (B)")
             with go:
                 labels.link("Open", "compare", icon=":material/arrow_forward:", comparison=id)
+                labels.link("Claims", "claims", icon=":material/gavel:", comparison=id)
             if f"compare.{id}" in stale:
                 st.warning("Made from an earlier state of this run; run it again with --force.")
             a, b, c, d = st.columns([1.1, 1, 1.2, 1.2])
@@ -121,6 +122,11 @@ def comparisons() -> None:
             b.text(f"over-represented\n{found}")
             c.text(f"accuracy, A − B\n{labels.interval(counts.get('accuracy_difference'))}")
             d.text(f"sharing, A − B\n{labels.interval(counts.get('sharing_difference'))}")
+            judged = data.claims(data.key(run, f"compare.{id}"), id)
+            for claim in judged:
+                if claim["verdict"] != "undecided":
+                    st.text(labels.one_line(f"{claim['verdict']}: {claim['claim']}", 200))
+            st.caption(f"{sum(c['verdict'] == 'undecided' for c in judged)} of {len(judged)} claims are undecided.")
 
 
 collected()

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
 from dsl_probe.share.accuracy import same_accuracy, sample_accuracy
+from dsl_probe.share.claim_facts import read_facts
+from dsl_probe.share.claims import claims
 from dsl_probe.share.comparison import (
     EQUAL,
     MATCHED,
@@ -23,7 +25,9 @@ from dsl_probe.share.comparison import (
 )
 from dsl_probe.share.contrast import ALPHA, NO_BASE, RAW, Novelty, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, restrict
+from dsl_probe.share.differences import Sides
 from dsl_probe.share.domains import domain_sharing
+from dsl_probe.share.legibility_contrast import checked_domains, legibility_contrast
 from dsl_probe.share.shift import ratios, shift_rows
 from dsl_probe.share.union import Runs, one_run
 from dsl_probe.types import COMPARISON, SHARING, SHIFT, UserError
@@ -46,7 +50,7 @@ def compare(
     force: bool = False,
     **options: Any,
 ) -> Comparison:
-    """Compare two or three groups of traces; writes comparisons/ID/{comparison,sharing,shift}.parquet.
+    """Compare two or three groups of traces; writes comparisons/ID/*.parquet and claims.json.
 
     compare(run, a="model=X", b="model=Y") is compare(run, CompareConfig(a=..., b=...)). runs: a Run, its folder, or a
     list of them, whose union is then made in `out` and mined (`union.one_run`).
@@ -66,6 +70,9 @@ def compare(
     own problems and family of tests. Novelty: whether the base wrote the motif on the same problems; and, where `score`
     has read the traces with A's model and the base's, the bits by which A's prefers it (`shift.motif_bits`).
 
+    Written: comparison, sharing, legibility and shift. Claims are judged last, with what else the run holds by then
+    (languages, trees, scores): where one is made later, compare again with `force`.
+
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
     """
@@ -82,6 +89,7 @@ def compare(
     if run.begin(stage, asdict(config), inputs, force):
         try:
             corpus = Corpus.load(run, group_columns(config.a, config.b, config.base))
+            checked_domains(corpus.traces, config.rl_domains)
             groups = _groups(corpus, config)
             found = [_pair(corpus, config, groups, pair) for pair in _pairs(config, groups)]
         except UserError:
@@ -89,11 +97,7 @@ def compare(
             raise
         tables, results, samples = zip(*found, strict=True)
         shared, difference = domain_sharing(corpus, (config.a, config.b), samples[0], config.content)
-        outputs = [
-            run.write_table(f"comparisons/{id}/comparison.parquet", pa.concat_tables(list(tables))),
-            run.write_table(f"comparisons/{id}/sharing.parquet", pa.Table.from_pylist(shared, schema=SHARING)),
-            run.write_table(f"comparisons/{id}/shift.parquet", _shift(corpus, groups)),
-        ]
+        table = pa.concat_tables(list(tables))
         done = CompareResult(
             **asdict(results[0]),
             id=id,
@@ -101,6 +105,19 @@ def compare(
             against_base=tuple(asdict(result) for result in results[1:]),
             sharing_difference=difference,
         )
+        base = None if groups.base is None else groups.rows[groups.base]
+        sides = Sides.of(config.a, config.b, groups.base, (groups.rows[config.a], groups.rows[config.b], base))
+        _say("legibility")
+        legible = legibility_contrast(run, sides, base, config.rl_domains)
+        _say("claims")
+        judged = claims(read_facts(run, corpus, sides, config, done, table, legible))
+        outputs = [
+            run.write_table(f"comparisons/{id}/comparison.parquet", table),
+            run.write_table(f"comparisons/{id}/sharing.parquet", pa.Table.from_pylist(shared, schema=SHARING)),
+            run.write_table(f"comparisons/{id}/legibility.parquet", legible),
+            run.write_table(f"comparisons/{id}/shift.parquet", _shift(corpus, groups)),
+            run.write_json(f"comparisons/{id}/claims.json", [claim.as_json() for claim in judged]),
+        ]
         run.finish(stage, outputs, asdict(done), seed=config.seed)
     return Comparison(run, id)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dsl_probe.share.claims import Claim
 from dsl_probe.share.contrast import ALPHA, RAW
 from dsl_probe.share.domains import Interval
 from dsl_probe.store import Run
@@ -48,6 +49,8 @@ class CompareConfig:
     """Leave out traces that ended at the length limit or in a loop."""
     content: tuple[str, ...] = ()
     """Words left out of the sharing measures, as numbers are: the things that each domain speaks of."""
+    rl_domains: tuple[str, ...] = ()
+    """Domains that the RL model was trained on; the others count as unseen. Default: unknown."""
     name: str | None = None
     """Name of the comparison. Default: made from the groups."""
 
@@ -96,7 +99,8 @@ class CompareResult(Contrast):
 
 
 class Comparison:
-    """A finished comparison of a run: `.table`, `.sharing`, `.shift`, `.summary()`, `.plot()`, `.to_html()`."""
+    """A finished comparison of a run: `.table`, `.sharing`, `.legibility`, `.shift`, `.claims`, `.summary()`,
+    `.plot()`, `.to_html()`."""
 
     def __init__(self, run: Run, id: str):
         record = run.stage(f"compare.{id}")
@@ -115,6 +119,16 @@ class Comparison:
     def sharing(self) -> "pd.DataFrame":
         """One row a (group, domain pair, measure); see `types.SHARING`."""
         return self.run.frame(f"comparisons/{self.id}/sharing")
+
+    @cached_property
+    def legibility(self) -> "pd.DataFrame":
+        """One row a (group or difference of two, domain, measure); see `types.LEGIBILITY_CONTRAST`."""
+        return self.run.frame(f"comparisons/{self.id}/legibility")
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        """The design's claims with their verdicts."""
+        return [Claim.from_json(stored) for stored in self.run.json(f"comparisons/{self.id}/claims.json")]
 
     @cached_property
     def shift(self) -> "pd.DataFrame":

@@ -160,20 +160,9 @@ def legibility_table(run: Run, reference: str | None = None) -> pa.Table:
     """
     traces = run.all_shards("traces", ["problem_id", "domain", "model", "run", "regime"])
     domain, model, regime = (c.to_pylist() for c in (traces["domain"], group_column(traces), traces["regime"]))
-    keys = np.stack([problem_codes(traces), np.unique(np.array(domain, object).astype(str), return_inverse=True)[1]])
-    problem = np.unique(keys, axis=1, return_inverse=True)[1]
-    if reference:
-        rows = select_rows(run.all_shards("traces", group_columns(reference)), reference)
-        words = lexicon(run.shard_rows("traces", rows, ["text"])["text"].to_pylist(), problem[rows])
-    else:
-        words = lexicon(run.all_shards("traces", ["prompt"])["prompt"].unique().to_pylist())
-    parts, first = [], 0
-    for shard in run.each_shard("traces", ["text"]):
-        texts = shard["text"].to_pylist()
-        parts.append(legibility(texts, words, problem[first : first + len(texts)]).columns())
-        first += len(texts)
-    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    values |= mean_logprobs(run, traces.num_rows)
+    problem = problems_of_domains(traces)
+    known = select_rows(run.all_shards("traces", group_columns(reference)), reference) if reference else None
+    values = trace_measures(run, reference_lexicon(run, known, problem), problem)
 
     groups: dict[tuple[str, str, str], list[int]] = {}
     for i, (m, d, r) in enumerate(zip(model, domain, regime, strict=True)):
@@ -193,6 +182,41 @@ def legibility_table(run: Run, reference: str | None = None) -> pa.Table:
                 | {"traces": int((~np.isnan(here)).sum())}
             )
     return pa.Table.from_pylist(rows, schema=LEGIBILITY)
+
+
+def problems_of_domains(traces: pa.Table) -> np.ndarray:
+    """int64[n]: code of each trace's problem in its domain, from the columns problem_id and domain."""
+    domain = np.array(traces["domain"].to_pylist(), object).astype(str)
+    keys = np.stack([problem_codes(traces), np.unique(domain, return_inverse=True)[1]])
+    return np.unique(keys, axis=1, return_inverse=True)[1]
+
+
+def reference_lexicon(run: Run, rows: np.ndarray | None, problem: np.ndarray) -> Lexicon:
+    """The words of the traces in these rows, in which `problem` tells who holds a word alone; None: of all prompts."""
+    if rows is None:
+        return lexicon(run.all_shards("traces", ["prompt"])["prompt"].unique().to_pylist())
+    return lexicon(run.shard_rows("traces", rows, ["text"])["text"].to_pylist(), problem[rows])
+
+
+def trace_measures(
+    run: Run, words: Lexicon, problem: np.ndarray, rows: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Measure -> float64[traces] of a run: those of `Legibility.columns` and `logprob.NAME`; NaN outside `rows`."""
+    wanted = np.ones(len(problem), bool)
+    if rows is not None:
+        wanted[:] = False
+        wanted[rows] = True
+    parts, first = [], 0
+    for shard in run.each_shard("traces", ["text"]):
+        here = slice(first, first + shard.num_rows)
+        texts = shard["text"].filter(pa.array(wanted[here])).to_pylist()
+        parts.append(legibility(texts, words, problem[here][wanted[here]]).columns())
+        first = here.stop
+    values = {name: np.full(len(problem), np.nan) for name in parts[0]}
+    for name, value in values.items():
+        value[wanted] = np.concatenate([part[name] for part in parts])
+    scored = mean_logprobs(run, len(problem))
+    return values | {name: np.where(wanted, value, np.nan) for name, value in scored.items()}
 
 
 def mean_logprobs(run: Run, traces: int) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ def mean_interval(means: np.ndarray, level: float = 0.95) -> Estimate:
     What it does not show: rare events. Where all problems agree the interval has no width; with nothing seen in n
     problems up to 3/n of them may still have it (95 %). Limits are not cut at the ends of a share's range.
     """
-    return _interval([np.asarray(means, np.float64)], level)
+    return sum_interval([np.asarray(means, np.float64)], level)
 
 
 def difference_interval(a: np.ndarray, b: np.ndarray, *, paired: bool, level: float = 0.95) -> Estimate:
@@ -60,10 +60,10 @@ def difference_interval(a: np.ndarray, b: np.ndarray, *, paired: bool, level: fl
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if not paired:
-        return _interval([a, -b], level)
+        return sum_interval([a, -b], level)
     if a.shape != b.shape:
         raise ValueError(f"paired problems need as many values in both; they have {a.size} and {b.size}")
-    return _interval([a - b], level)
+    return sum_interval([a - b], level)
 
 
 def share_intervals(sums: np.ndarray, squares: np.ndarray, problems: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,8 +87,17 @@ def share_intervals(sums: np.ndarray, squares: np.ndarray, problems: int) -> tup
     return share, np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
-def _interval(parts: Sequence[np.ndarray], level: float) -> Estimate:
-    """Of a sum of independent means: variances add, degrees of freedom by Welch and Satterthwaite."""
+def sum_interval(parts: Sequence[np.ndarray], level: float = 0.95) -> Estimate:
+    """Sum of the means of independent parts: variances add, degrees of freedom by Welch and Satterthwaite.
+
+    parts: float64[problems] each, NaN where a problem has no value; a part to be taken off has its sign turned.
+    `problems` is that of the smallest part.
+
+    >>> [round(x, 3) for x in sum_interval([np.array([1.0, 2.0, 3.0]), np.array([-1.0, -1.0])])]
+    [1.0, -1.484, 3.484, 2]
+
+    What it does not show: what `mean_interval` does not show.
+    """
     parts = [p[~np.isnan(p)] for p in parts]
     least = min(len(p) for p in parts)
     if least == 0:

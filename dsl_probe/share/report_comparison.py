@@ -7,7 +7,7 @@ import numpy as np
 
 from dsl_probe.groups import short
 from dsl_probe.share.blocks import Block, Heading, Items, Paragraph, Plot, Table, figure_text, interval_text
-from dsl_probe.share.compare import Comparison
+from dsl_probe.share.comparison import Comparison
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.figures import Dot, heatmap, intervals, volcano
 from dsl_probe.share.findings import findings, representatives, strongest
