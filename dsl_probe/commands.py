@@ -299,34 +299,59 @@ def compare(argv: list[str]) -> int:
 
 
 def export(argv: list[str]) -> int:
-    """Write a dictionary or a grammar as Markdown, JSON, HTML or GraphML."""
-    from dsl_probe.export import Format, What
+    """Write a report, a dictionary, a grammar, or verified traces as training data."""
+    from dsl_probe.export import Format, What, checked_format, write_verified
     from dsl_probe.export import export as export_text
     from dsl_probe.store import Run, replacing
 
     @dataclass(frozen=True)
     class Options(OfRun):
-        """Write what a run knows of a language: dsl-probe export RUN --what dictionary --format html --out FILE."""
+        """Write what a run knows: dsl-probe export RUN --what report --out FILE.
+
+        dictionary and grammar: md, json, html, graphml. report: html, md. verified: jsonl, trl-sft, hf (a folder that
+        datasets.load_dataset reads).
+        """
 
         what: What = "dictionary"
-        """The dictionary of a lexicon, or the grammar of a language."""
-        format: Format = "md"
-        """graphml: the graph of which entry follows which, or the automata of the grammar."""
+        """The dictionary of a lexicon, the grammar of a language, a report of all that the run holds, or its verified
+        traces as training data."""
+        format: Format | None = None
+        """Default: md; of a report html, of verified traces jsonl. graphml: the graph of which entry follows which, or
+        the automata of the grammar."""
         language: str | None = None
         """A language that mine has learnt, by its folder's name (default: the run's own lexicon)."""
+        group: str | None = None
+        """Of verified traces only these: column=value[,column=value], such as model=NAME."""
+        per_problem: int | None = None
+        """Of verified traces at most so many of each problem, the first in the order of the run."""
         out: Path | None = None
-        """The file to write (default: stdout)."""
+        """The file to write (default: stdout); for verified traces it must be given, for hf a new folder."""
 
     o = parse(Options, "export", argv)
-    text = export_text(Run(o.run), o.what, o.format, o.language)
-    content: dict[str, Any] = {"what": o.what, "format": o.format, "language": o.language}
+    format = checked_format(o.what, o.format)
+    only = {"--group": o.group, "--per-problem": o.per_problem} if o.what != "verified" else {"--language": o.language}
+    given = next((name for name, value in only.items() if value is not None), None)
+    if given:
+        raise UserError(f"--what {o.what} takes no {given}; leave it out.")
+    content: dict[str, Any] = {"what": o.what, "format": format, "language": o.language}
+    if o.what == "verified":
+        done = write_verified(Run(o.run), o.out, format, o.group, o.per_problem)
+        tally = done.tally
+        lines = [f"{tally.written:,} verified traces of {tally.problems:,} problems -> {done.out}"]
+        lines += [f"left out: {reason}" for reason in tally.left_out()]
+        if tally.finish_unknown:
+            lines.append(f"how {tally.finish_unknown:,} of them ended is not stored: some may be cut off")
+        lines.append("licences: " + ", ".join(f"{name} {n:,}" for name, n in sorted(tally.licences.items())))
+        show(o.json, content | asdict(done), lines)
+        return 1 if tally.no_prompt else 0
+    text = export_text(Run(o.run), o.what, format, o.language)
     if o.out is None:
         show(o.json, content | {"text": text}, [text.removesuffix("\n")])
         return 0
     with replacing(o.out) as temporary:
         temporary.write_text(text, "utf-8")
     size = o.out.stat().st_size
-    show(o.json, content | {"out": str(o.out), "bytes": size}, [f"{size:,} B of {o.format} -> {o.out}"])
+    show(o.json, content | {"out": str(o.out), "bytes": size}, [f"{size:,} B of {format} -> {o.out}"])
     return 0
 
 

@@ -27,7 +27,7 @@ body{overflow-wrap:anywhere}a{color:#0b5394}
 h1{font-size:1.7rem;line-height:1.2}h3{font-size:1.1rem;margin-top:1.8rem}h4{font-size:1rem}nav ol{padding-left:1.2rem}
 h2{font-size:1.35rem;margin-top:2.5rem;border-top:1px solid #ccc;padding-top:1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.86rem;margin:.5rem 0}
-caption,figcaption,summary,.from{text-align:left;color:#555;font-size:.86rem}
+figcaption,summary,.from{color:#555;font-size:.86rem}.from{margin:.3rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top;min-width:3rem}
 th{border-bottom:1px solid #777;overflow-wrap:normal}td{unicode-bidi:isolate;max-width:26rem}
 td:not(.n){min-width:6rem}.n{text-align:right;white-space:nowrap}
@@ -131,7 +131,7 @@ def as_html(blocks: Iterable[Block]) -> str:
             parts.append(_html_table(block))
         else:
             parts += [
-                f'<figure><div class="wide" tabindex="0">{block.figure.svg}</div>',
+                f'<figure><div class="wide" role="region" aria-label="Figure" tabindex="0">{block.figure.svg}</div>',
                 f"<figcaption>{_html(block.figure.title, _LINE)}</figcaption></figure>",
                 f"<details><summary>The numbers</summary>{_html_table(block.behind)}</details>",
             ]
@@ -157,16 +157,17 @@ def as_markdown(blocks: Iterable[Block]) -> str:
 
 
 def _html_table(table: Table) -> str:
-    classes = ['class="n"' if numeric else "" for numeric in _numeric(table)]
-    head = "".join(f"<th {c}>{_html(name, _CELL)}</th>" for c, name in zip(classes, table.columns, strict=True))
+    classes = [' class="n"' if numeric else "" for numeric in _numeric(table)]
+    head = "".join(f"<th{c}>{_html(name, _CELL)}</th>" for c, name in zip(classes, table.columns, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td {c}>{_html(v, _CELL)}</td>" for c, v in zip(classes, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{c}>{_html(v, _CELL)}</td>" for c, v in zip(classes, row, strict=True)) + "</tr>"
         for row in table.rows
     )
-    caption = f"<caption>{_html(table.caption, _LINE)}</caption>" if table.caption else ""
-    source = f'<p class="from">{_html(table.source, _LINE)}</p>' if table.source else ""
-    inner = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide" tabindex="0">{inner}</div>{source}'.replace("<th >", "<th>").replace("<td >", "<td>")
+    # Outside the table, which may be wider than the screen and scrolls by itself.
+    caption, source = (f'<p class="from">{_html(t, _LINE)}</p>' if t else "" for t in (table.caption, table.source))
+    inner = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    label = _html(table.caption or "Table", _CELL)
+    return f'{caption}<div class="wide" role="region" aria-label="{label}" tabindex="0">{inner}</div>{source}'
 
 
 def _markdown_table(table: Table) -> list[str]:

@@ -146,8 +146,9 @@ def _motifs(run: Run, id: str, table: "pd.DataFrame", sides: tuple[str, str], he
             )
             for side, row in picked
         ],
-        "The strongest motifs that do not hold one another. Rates are uses per 1,000 units, means over problems; "
-        "intervals of the log-odds (95 %) are by problem",
+        "The strongest motifs that do not hold one another. Rates are uses per 1,000 units, means over problems, which "
+        "the test compares; the log-odds pool all uses, with 95 % intervals by problem, so that one may hold zero "
+        "where the test finds a difference",
         source,
     )
     if not picked:

@@ -15,10 +15,14 @@ _ENTRIES = 12
 
 
 def language_section(run: Run) -> Iterator[Block]:
-    """The lexicon of the run, then every language that was learnt."""
+    """The lexicon of the run, then every language that was learnt; of what is stale the uses cannot be found again."""
     if not run.has("lexicon.parquet"):
         return
     yield Heading("Lexicon and languages")
+    stale = {s.stage for s in run.status() if s.state != "done"}
+    if "mine" in stale:
+        yield Paragraph("The lexicon is of other traces than those that now lie in the run, and is left out.")
+        return
     entries = dictionary(run)
     counts = run.counts("mine")
     yield Paragraph(
@@ -28,7 +32,8 @@ def language_section(run: Run) -> Iterator[Block]:
     if entries:
         yield _excerpt(entries, origin(run, "lexicon.parquet"))
     for id in run.languages():
-        yield from _language(run, id)
+        if f"language.{id}" not in stale:
+            yield from _language(run, id)
 
 
 def _language(run: Run, id: str) -> Iterator[Block]:

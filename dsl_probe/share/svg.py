@@ -142,7 +142,7 @@ def x_axis(values: Sequence[float], at: Scale, top: float, bottom: float, label:
     middle = (at(values[0]) + at(values[-1])) / 2
     return [
         *(line(at(v), top, at(v), bottom) for v in values),
-        *(text(at(v), bottom + 16, f"{v:g}", anchor="middle", fill=GREY) for v in values),
+        *(text(at(v), bottom + 16, f"{v:.10g}", anchor="middle", fill=GREY) for v in values),
         text(middle, bottom + 34, label, anchor="middle"),
     ]
 
@@ -151,7 +151,7 @@ def y_axis(values: Sequence[float], at: Scale, left: float, right: float, label:
     """Ticks on the left, lines of the grid, and the axis's label above."""
     return [
         *(line(left, at(v), right, at(v)) for v in values),
-        *(text(left - 6, at(v) + 4, f"{v:g}", anchor="end", fill=GREY) for v in values),
+        *(text(left - 6, at(v) + 4, f"{v:.10g}", anchor="end", fill=GREY) for v in values),
         text(4, at(values[-1]) - 12 if len(values) else 12, label),
     ]
 

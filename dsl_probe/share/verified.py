@@ -54,7 +54,7 @@ class Tally:
     written: int = 0
     problems: int = 0
     finish_unknown: int = 0
-    licences: Counter[str] = field(default_factory=Counter)
+    licences: dict[str, int] = field(default_factory=dict)
 
     def left_out(self) -> list[str]:
         """What was left out and why, in words; reasons without a trace are not named."""
@@ -99,7 +99,7 @@ def verified(
                 made = provenance(row) | {"prompt": row["prompt"], "text": row["text"]}
                 tally.written += 1
                 tally.finish_unknown += row["finish"] is None
-                tally.licences[made["licence"]] += 1
+                tally.licences[made["licence"]] = tally.licences.get(made["licence"], 0) + 1
                 yield made
     tally.problems = len(of_problem)
 
