@@ -44,8 +44,8 @@ def traces_section(run: Run) -> Iterator[Block]:
     named = ", ".join(domains[:12]) + ", ..." * (len(domains) > 12)
     yield Paragraph(
         f"{total:,} traces of {models:,} model{'s' * (models != 1)}, {problems:,} problems in {len(domains):,} domain"
-        f"{'s' * (len(domains) != 1)} ({named}). Units are words, numbers and marks as mine counts them; tokens are the "
-        f"model's own, where the traces carry them."
+        f"{'s' * (len(domains) != 1)} ({named}). Units are words, numbers and marks as mine counts them; tokens are "
+        f"the model's own, where the traces carry them."
     )
     files = len(run.shards("traces"))
     yield Table(
