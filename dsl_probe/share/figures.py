@@ -17,7 +17,7 @@ from dsl_probe.share.svg import COLOURS, INK, WIDTH, number
 from dsl_probe.store import replacing
 from dsl_probe.types import UserError
 
-MOST_POINTS, _MOST_NAMES = 4_000, 16
+MOST_POINTS, _MOST_NAMES = 4_000, 6  # names: of a side
 _LABEL = 34  # columns of a label on the left
 
 
@@ -148,18 +148,20 @@ def volcano(
     for s, own in enumerate(groups):
         parts += [svg.mark(at_x(effect[i]), at_y(height[i]), s) for i in own.tolist()]
     taken: list[tuple[float, float, float]] = []
-    for i in sorted(np.concatenate(groups).tolist(), key=lambda i: (-height[i], -abs(effect[i]), names[i])):
-        name = svg.fitted(names[i], 24)
-        x, y, wide = at_x(effect[i]), at_y(height[i]) + 4, svg.width_of(name)
-        first = x + 8 if x + 8 + wide < right else x - 8 - wide
-        if len(taken) < _MOST_NAMES and all(
-            abs(y - v) > 13 or first > u + w + 4 or first + wide + 4 < u for u, v, w in taken
-        ):
-            taken.append((first, y, wide))
-            anchor = "start" if first > x else "end"
-            at = x + 8 if first > x else x - 8
-            halo = svg.text(at, y, name, anchor=anchor, stroke=svg.PAPER, stroke_width="3")
-            parts += [halo, svg.text(at, y, name, anchor=anchor)]
+    for own in groups:
+        room = _MOST_NAMES
+        for i in sorted(own.tolist(), key=lambda i: (-height[i], -abs(effect[i]), names[i])):
+            name = svg.fitted(names[i], 24)
+            x, y, wide = at_x(effect[i]), at_y(height[i]) + 4, svg.width_of(name)
+            right_of = x + 8 + wide < right
+            first = x + 8 if right_of else x - 8 - wide
+            clash = any(abs(y - v) <= 13 and first <= u + w + 4 and u <= first + wide + 4 for u, v, w in taken)
+            if room and not clash:
+                room -= 1
+                taken.append((first, y, wide))
+                at, anchor = (x + 8, "start") if right_of else (x - 8, "end")
+                halo = svg.text(at, y, name, anchor=anchor, stroke=svg.PAPER, stroke_width="2")
+                parts += [halo, svg.text(at, y, name, anchor=anchor)]
     return Figure(svg.document(bottom + 42, title, parts), title)
 
 

@@ -17,7 +17,7 @@ from dsl_probe.store import Run
 
 _LIMITS = (
     "A difference between two models is one of usage. That a motif is over-represented does not show that it is "
-    "meaningful, new or load-bearing; emergent is said of none here: that takes effects, which have not been run.",
+    "meaningful, new or load-bearing; emergent is said of none without its effect on accuracy.",
     "Models may differ in length, accuracy, truncation, template, tokenizer and sampling beside their training. Equal "
     "units take out length alone.",
     "Rates are compositional: where one motif rises, others fall.",

@@ -120,16 +120,8 @@ def _motifs(run: Run, id: str, table: "pd.DataFrame", sides: tuple[str, str], he
         picked += [(side, part[part["text"] == text].iloc[0]) for text in named]
     behind = Table(
         (
-            "motif",
-            "more in",
-            "rate of A",
-            "rate of B",
-            "log-odds",
-            "problems of A",
-            "of B",
-            "p_adj",
-            "stable",
-            "novelty",
+            *("motif", "more in", *(f"rate of {side}" for side in sides), "log-odds"),
+            *(*(f"problems of {side}" for side in sides), "p_adj", "stable", "novelty"),
         ),
         [
             (
@@ -202,7 +194,7 @@ def _sharing(run: Run, c: Comparison) -> Iterator[Block]:
         own = table[table["group"] == group]
         names = list(dict.fromkeys([*own["domain_a"], *own["domain_b"]]))
         behind = Table(
-            ("domains", "similarity", "coverage", "problems"),
+            ("domains", "similarity", "coverage", "units counted"),
             [
                 (
                     f"{r.domain_a} / {r.domain_b}",

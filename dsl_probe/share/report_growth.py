@@ -12,7 +12,7 @@ from dsl_probe.share.report_sources import origin
 from dsl_probe.share.report_traces import MOST_ROWS, more
 from dsl_probe.store import Run
 
-_TOP, _LINES = 12, 6
+_TOP, _LINES = 12, 4
 
 
 def growth_section(run: Run) -> Iterator[Block]:
@@ -21,10 +21,11 @@ def growth_section(run: Run) -> Iterator[Block]:
         return
     counts = run.counts("growth")
     yield Heading("Growth over training")
+    many = counts["runs"] != 1
     yield Paragraph(
-        f"{counts['runs']:,} training runs, {counts['traces']:,} traces. Of {counts['items']:,} units, motifs and "
-        f"openers {counts['changed']:,} change, {counts['born']:,} are born and {counts['died']:,} die (p_adj <= .05, "
-        f"against steps dealt at random)."
+        f"{counts['traces']:,} traces of {counts['runs']:,} training run{'s' * many}. Of {counts['items']:,} units, "
+        f"motifs and openers {counts['changed']:,} change, {counts['born']:,} are born and {counts['died']:,} die "
+        f"(p_adj <= .05, against steps dealt at random)."
     )
     table, events = run.frame("growth"), run.frame("growth_events")
     for name in dict.fromkeys(events["run"]):

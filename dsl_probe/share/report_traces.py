@@ -40,10 +40,12 @@ def traces_section(run: Run) -> Iterator[Block]:
     total = sum(a.traces for a in amounts.values())
     domains = sorted(set().union(*(a.domains for a in amounts.values())))
     problems = len(set().union(*(a.problems for a in amounts.values())))
+    models = len({model for model, _ in amounts})
+    named = ", ".join(domains[:12]) + ", ..." * (len(domains) > 12)
     yield Paragraph(
-        f"{total:,} traces of {len({model for model, _ in amounts}):,} models in {len(domains):,} domains "
-        f"({', '.join(domains[:12])}{', ...' if len(domains) > 12 else ''}), {problems:,} problems. Units are words, "
-        f"numbers and marks as mine counts them; tokens are the model's own, where the traces carry them."
+        f"{total:,} traces of {models:,} model{'s' * (models != 1)}, {problems:,} problems in {len(domains):,} domain"
+        f"{'s' * (len(domains) != 1)} ({named}). Units are words, numbers and marks as mine counts them; tokens are "
+        f"the model's own, where the traces carry them."
     )
     files = len(run.shards("traces"))
     yield Table(
