@@ -93,6 +93,7 @@ def views(run: Path, motif: str) -> dict[str, tuple[str, dict[str, str]]]:
     wide = [i for i, c in counts.items() if c["sharing_difference"]]
     return {
         "overview": ("", {}),
+        "claims": ("claims", chosen),
         "motifs": ("motifs", {}),
         "motif": ("motifs", {"motif": motif, "q": motif}),
         "lexicon": ("lexicon", {}),

@@ -136,6 +136,30 @@ def test_overview_counts(show, tiny_run: Path):
     assert "load-bearing" in words(at)
 
 
+def test_claims_are_listed_with_their_verdicts(show, tiny_run: Path):
+    at = show("claims", "--run", tiny_run, comparison="b-vs-a")
+    judged = dsl_probe.Comparison(dsl_probe.Run(tiny_run), "b-vs-a").claims
+    said = [t.value for t in at.text]
+    for claim in judged:
+        assert {claim.claim, claim.reading, claim.test} <= set(said)
+        assert all(any(f"- {threat}" in t.split("\n") for t in said) for threat in claim.threats)
+    counts = {m.label.split()[-1]: int(m.value) for m in at.metric}
+    assert counts == {v: sum(c.verdict == v for c in judged) for v in ("supported", "contradicted", "undecided")}
+    # The verdict is a word beside its icon.
+    assert sum(m.value.endswith("**undecided**") for m in at.markdown) == counts["undecided"]
+    assert [len(d.value) for d in at.dataframe] == [len(c.evidence) for c in judged if c.evidence]
+    assert f"{counts['undecided']} of 8 claims are undecided" in words(show("overview", "--run", tiny_run))
+
+
+def test_a_comparison_without_claims_says_how_to_get_them(show, tiny_run: Path, tmp_path: Path):
+    import shutil
+
+    path = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    (path / "comparisons" / "b-vs-a" / "claims.json").unlink()
+    at = show("claims", "--run", path)
+    assert not at.exception and "--config" in words(at) and "compare.b-vs-a.json --force" in words(at)
+
+
 def test_motif_by_text_and_id(show, tiny_run: Path):
     zorp = dsl_probe.Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
     for asked in ("zorp", zorp):

@@ -22,6 +22,7 @@ def claim(one: dict) -> None:
     with st.container(border=True):
         st.markdown(f"{ICONS[verdict]} **{verdict}**")
         st.text(labels.visible(one["claim"]))
+        st.caption("What the data say")
         st.text(labels.visible(one["reading"]))
         if one["value"] is not None:
             low, high, n = one["ci_low"], one["ci_high"], one["n"]

@@ -123,10 +123,11 @@ def comparisons() -> None:
             c.text(f"accuracy, A − B\n{labels.interval(counts.get('accuracy_difference'))}")
             d.text(f"sharing, A − B\n{labels.interval(counts.get('sharing_difference'))}")
             judged = data.claims(data.key(run, f"compare.{id}"), id)
-            for claim in judged:
-                if claim["verdict"] != "undecided":
-                    st.text(labels.one_line(f"{claim['verdict']}: {claim['claim']}", 200))
-            st.caption(f"{sum(c['verdict'] == 'undecided' for c in judged)} of {len(judged)} claims are undecided.")
+            decided = [f"{c['verdict']}: {c['claim']}" for c in judged if c["verdict"] != "undecided"]
+            if decided:
+                st.text("\n".join(labels.one_line(line, 200) for line in decided))
+            if judged:
+                st.caption(f"{len(judged) - len(decided)} of {len(judged)} claims are undecided.")
 
 
 collected()
