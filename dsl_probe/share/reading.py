@@ -77,21 +77,23 @@ def binned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [asdict(b) for b in recall.bins(*_columns(rows))] if rows else []
 
 
-def fitted(rows: Sequence[dict[str, Any]]) -> recall.Curve | None:
-    """Chance of being found by d, of all kinds but re-purposed; None without rows."""
+def fitted(rows: Sequence[dict[str, Any]], test: str = "found") -> recall.Curve | None:
+    """Chance of being found by d, of all kinds but re-purposed, by the test of rates or of presence (`found_presence`);
+    None without rows."""
     new = [row for row in rows if row["kind"] != REPURPOSED]
-    return recall.fit(*_columns(new)) if new else None
+    return recall.fit(*_columns(new, test)) if new else None
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([row["d"] for row in rows]), np.array([row["found"] for row in rows], bool)
+def _columns(rows: Sequence[dict[str, Any]], test: str = "found") -> tuple[np.ndarray, np.ndarray]:
+    return np.array([row["d"] for row in rows]), np.array([row[test] for row in rows], bool)
 
 
-def sentences(result: ValidateResult, curve: recall.Curve | None) -> tuple[str, ...]:
-    """What the figures say, as weak as they are."""
+def sentences(result: ValidateResult, curve: recall.Curve | None, presence: recall.Curve | None) -> tuple[str, ...]:
+    """What the figures say, as weak as they are; curve, presence: `fitted` of either test."""
     said = [_design(result), *_silence(result.nulls)]
-    if curve is not None:
-        said += [*_power(result, curve), *_background(result)]
+    if curve is not None and presence is not None:
+        said += [*_power(result, curve, "by its rate"), *_power(result, presence, "by the traces that hold it")]
+        said += _background(result)
         right = result.separate - result.false
         if result.separate:
             low, high = wilson(right, result.separate)
@@ -122,21 +124,21 @@ def _silence(found: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"One side cut short, {null['matched']}: {what}; its texts have no ending, so this is no null."
 
 
-def _power(result: ValidateResult, curve: recall.Curve) -> Iterator[str]:
+def _power(result: ValidateResult, curve: recall.Curve, how: str) -> Iterator[str]:
     # Unpaired, a motif of A can stand in A's problems alone.
     most = result.problems if result.design == "paired" else result.problems // 2
     d = curve.needed(CHANCE)
     has = f"With your {result.problems:,} problems"
     if d is None or d > most:
-        tried = f"no difference that was tried (d up to {curve.highest}) is found with probability {CHANCE:.1f}"
+        tried = f"no difference that was tried (d up to {curve.highest}) is found {how} with probability {CHANCE:.1f}"
         yield f"{has} {tried}: more problems are needed."
     else:
         yield (
             f"{has} a motif that one model uses in {max(d, 0) / most:.1%} of its traces and the other never is found "
-            f"with probability {CHANCE:.1f} (d of {max(d, 0):.0f} problems, one trace in each)."
+            f"{how} with probability {CHANCE:.1f} (d of {max(d, 0):.0f} problems, one trace in each)."
         )
     low = _SHARE * most
-    found = f"is found with probability {curve.chance(low):.2f}"
+    found = f"is found {how} with probability {curve.chance(low):.2f}"
     yield f"One that it uses in {_SHARE:.0%} of its traces (d of {low:.0f}) {found}."
 
 

@@ -55,7 +55,8 @@ def _best(start, stop, use, gap, size):
     for i in range(len(start)):
         own = 0
         for p in range(start[i], stop[i]):
-            own += not gap[p]
+            # A re-purposed word may stand in the gap of another motif.
+            own += use[p] >= 0 or not gap[p]
         p = start[i]
         while p < stop[i]:
             # Uses do not overlap; one with a gap has its two parts apart, with nothing of another use between.

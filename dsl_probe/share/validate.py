@@ -113,7 +113,8 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     copy is mined as the run was. In each split every planted trace goes to A with a chance of its motif's own, uniform
     in .5 .. 1, so that d, the problems in which only A's side holds the motif less those in which only B's does, runs
     from about 0 to K; where two motifs of a problem disagree the lot decides, and d is counted after it. Found: by a
-    discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common.
+    discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside it
+    by the second test, of how many traces hold it (p_adj_presence).
 
     What it does not show: that a model's own inventions look like these. They may be rarer, bound to one domain, or
     longer; they may stand where planted ones do not, which are put at random places of the text.
@@ -298,7 +299,8 @@ def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]],
         false=sum(row["false"] for row in totals),
         reading=(),
     )
-    return replace(result, reading=reading.sentences(result, reading.fitted(spiked)))
+    said = reading.sentences(result, reading.fitted(spiked), reading.fitted(spiked, "found_presence"))
+    return replace(result, reading=said)
 
 
 def _say(message: str) -> None:

@@ -31,7 +31,7 @@ def write_report(rows: Sequence[dict[str, Any]], grid: np.ndarray, folder: Path)
         "",
         "## p of all motifs tested",
         "",
-        "Share of the p of all motifs and splits that are no larger than a value; it must be no larger than that value.",
+        "Share of the p of all motifs and splits that are no larger than a value: it must be no larger than the value.",
         "",
         *curves(by_kind, grid, "p", "tested"),
         "",
@@ -53,8 +53,8 @@ def write_report(rows: Sequence[dict[str, Any]], grid: np.ndarray, folder: Path)
 def discoveries(by_kind: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Splits with any discovery, beside what the usual log-odds call different."""
     lines = [
-        "| split | splits | problems | motifs tested | with any discovery | bound | discoveries a split | raw: with any | "
-        "raw: a split | log-odds: abs(z) > 1.96 | log-odds: Benjamini-Hochberg discoveries, mean, most |",
+        "| split | splits | problems | motifs tested | with any discovery | bound | discoveries a split "
+        "| raw: with any | raw: a split | log-odds: abs(z) > 1.96 | log-odds: Benjamini-Hochberg, mean, most |",
         "|---" * 11 + "|",
     ]
     for kind, rows in by_kind.items():
