@@ -139,6 +139,19 @@ def over_training(frame: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(band, base.mark_line(point=True).encode(y="value:Q", tooltip=tips)).properties(height=340)
 
 
+def recall(bins: pd.DataFrame) -> alt.LayerChart:
+    """Share of planted motifs found by d, one line a kind, with 95 % limits; bins: kind, d, share, ci_low, ci_high."""
+    base = alt.Chart(bins).encode(
+        x=alt.X("d:Q", title="problems in which only one side holds the motif, net (middle of the bin)"),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(scheme="tableau10")),
+    )
+    whisker = base.mark_rule(opacity=0.4).encode(
+        y=alt.Y("ci_low:Q", title="share found", scale=alt.Scale(domain=[0, 1])), y2="ci_high:Q"
+    )
+    tips = ["kind:N", "low:Q", "high:Q", alt.Tooltip("share:Q", format=".2f"), "found:Q", "n:Q"]
+    return alt.layer(whisker, base.mark_line(point=True).encode(y="share:Q", tooltip=tips)).properties(height=340)
+
+
 def automaton(grammar: dict, label: Callable[[str], str]) -> dict:
     """ECharts options of a grammar's automaton: a node a state, its size by uses; an edge for each pair of states."""
     uses = dict.fromkeys(range(grammar["states"]), 0)

@@ -213,6 +213,17 @@ def comparison_record(run: Run, id: str) -> dict[str, Any]:
     return {"config": record.get("config", {}), "counts": record.get("counts", {})}
 
 
+def validation_counts(run: Run, id: str) -> dict[str, Any]:
+    """What a finished validation counted."""
+    return (run.stage(f"validate.{id}") or {}).get("counts", {})
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def planted(key: tuple[str, str], id: str) -> pd.DataFrame:
+    """One row a planted motif and split of a validation."""
+    return Run(key[0]).table(f"validations/{id}/validation", filters=[("what", "=", "spike")]).to_pandas()
+
+
 def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
     """The pairs of groups that were tested: A and B, and each with the base where that is a third."""
     third = record["counts"].get("against_base") or []

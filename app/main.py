@@ -70,6 +70,12 @@ PAGES = [
         icon=":material/grid_on:",
         help="How far the domains of each group share a vocabulary.",
     ),
+    st.Page(
+        "app_pages/validate.py",
+        title="Validate",
+        icon=":material/verified:",
+        help="What the comparison would miss, and what it would invent, in these traces.",
+    ),
 ]
 
 # A picture of our own: for a named icon the browser would ask a font server.

@@ -298,6 +298,26 @@ def compare(argv: list[str]) -> int:
     return 0
 
 
+def validate(argv: list[str]) -> int:
+    """Ask what the comparison would miss or invent in your own traces: nothing planted, and motifs of known form."""
+    from dsl_probe.share.validate import ValidateConfig
+    from dsl_probe.share.validate import validate as validate_group
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """Split one group's traces in two, with nothing and with something planted: --group model=NAME."""
+
+        config: Annotated[ValidateConfig, _Flat] = field(default_factory=lambda: ValidateConfig(""))
+
+    o = parse(Options, "validate", argv, ValidateConfig(""))
+    if not o.config.group:
+        raise UserError("a group is needed: dsl-probe validate RUN --group model=NAME")
+    result = validate_group(Run(o.run), o.config, force=o.force)
+    show(o.json, asdict(result), list(result.reading))
+    return 0
+
+
 def export(argv: list[str]) -> int:
     """Write a report, a dictionary, a grammar, or verified traces as training data."""
     from dsl_probe.export import Format, What, checked_format, write_verified

@@ -35,6 +35,7 @@ STAGE_FILES = {
     ),
     "language": ("languages/{id}/*",),
     "compare": ("comparisons/{id}/*",),
+    "validate": ("validations/{id}/*",),
     "growth": ("growth.parquet", "growth_events.parquet"),
 }
 _RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort", "torch", "transformers")
@@ -339,6 +340,10 @@ class Run:
     def languages(self) -> dict[str, dict[str, Any]]:
         """Languages that were learnt: id -> the config it was made with."""
         return self._configs("language")
+
+    def validations(self) -> dict[str, dict[str, Any]]:
+        """Finished validations: id -> the config it was made with."""
+        return self._configs("validate")
 
     def _configs(self, kind: str) -> dict[str, dict[str, Any]]:
         names = [name for name in self.stages() if _kind(name) == kind]

@@ -327,6 +327,29 @@ SHIFT = pa.schema(
         ("problems", pa.int64()),
     ]
 )
+# One row a comparison of halves, and one a planted motif in each comparison (what: null | spikes | spike).
+VALIDATION = pa.schema(
+    [
+        ("what", pa.string()),
+        ("kind", pa.string()),
+        ("matched", pa.string()),
+        ("corpus", pa.int32()),
+        ("split", pa.int32()),
+        ("problems", pa.int64()),
+        ("motif", pa.string()),
+        ("background", pa.float64()),
+        ("d", pa.int64()),
+        ("d_kept", pa.int64()),
+        ("tested", pa.bool_()),
+        ("iou", pa.float64()),
+        ("found", pa.bool_()),
+        ("whole", pa.bool_()),
+        ("found_presence", pa.bool_()),
+        ("discoveries", pa.int64()),
+        ("separate", pa.int64()),
+        ("false", pa.int64()),
+    ]
+)
 SHARING = pa.schema(
     [
         ("group", pa.string()),

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,21 @@ from streamlit.testing.v1 import AppTest
 
 import dsl_probe
 from dsl_probe import MineConfig, mine_motifs
+from dsl_probe.share.validate import validate
 
 APP = Path(__file__).resolve().parents[1] / "app"
-PAGES = ("overview", "claims", "motifs", "lexicon", "language", "growth", "traces", "sharing", "compare")
+PAGES = (
+    "overview",
+    "claims",
+    "motifs",
+    "lexicon",
+    "language",
+    "growth",
+    "traces",
+    "sharing",
+    "compare",
+    "validate",
+)
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(1)) :red[x] $y$ `tick` <img src=x onerror=alert(1)>"
 
 
@@ -109,7 +122,7 @@ def test_address_cannot_leave_the_root(show, partial: dict[str, Path], asked: st
 def test_what_is_missing(show, partial: dict[str, Path], page: str, state: str, command: str):
     at = show(page, "--run", partial[state])
     assert not at.exception
-    own = {"language": "--language.group", "growth": "--growth"}
+    own = {"language": "--language.group", "growth": "--growth", "validate": "dsl-probe validate "}
     command = own.get(page, command) if state == "mined" else command
     if (page, state) in {("motifs", "mined"), ("lexicon", "mined"), ("traces", "mined")}:
         assert command not in words(at)
@@ -123,7 +136,7 @@ def test_full_run(show, tiny_run: Path, page: str):
     assert not at.exception
     assert not at.error
     assert not at.warning
-    assert not at.info or page == "growth"  # its traces carry no step
+    assert not at.info or page in ("growth", "validate")  # its traces carry no step; it was not validated
 
 
 def test_overview_counts(show, tiny_run: Path):
@@ -419,3 +432,14 @@ def test_a_grammar_is_drawn(show, tmp_path: Path):
     assert "-> " in at.code[0].value
     edges = at.dataframe[-1].value
     assert set(edges["from"]) == {0} and edges["uses"].sum() == 120
+
+
+def test_validate_shows_what_was_found(show, tiny_run: Path, tmp_path: Path):
+    run = dsl_probe.Run(shutil.copytree(tiny_run, tmp_path / "run"))
+    validate(run, group="model=model-a", splits=2, spikes=("nonce",), motifs=1, permutations=99, name="of-a")
+    at = show("validate", "--run", run.path)
+    assert not at.exception and not at.error and not at.info
+    assert "120 traces of 60 problems" in words(at) and "by its rate" in words(at)
+    nulls, planted = (frame.value for frame in at.dataframe)
+    assert set(nulls["kind"]) == {"within problems", "whole problems", "cut", "by length"}
+    assert set(planted["kind"]) == {"nonce"}

@@ -18,25 +18,11 @@ from dsl_probe.share.compare import compare_rows
 from dsl_probe.share.comparison import CompareConfig
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.corpus import Corpus
+from dsl_probe.share.splits import split_problems, split_within
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 MODELS = ("Qwen/Qwen2.5-3B-Instruct", "Qwen2.5-3B-Instruct+GRPO(RG-games)", "starzmustdie/Qwen-2.5-3B-rlft")
-
-
-def split_within(rows: np.ndarray, problem: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two samples of every problem that has them, one to each side."""
-    rows = rng.permutation(rows)
-    order = rows[np.argsort(problem[rows], kind="stable")]
-    place = np.arange(len(order)) - np.searchsorted(problem[order], problem[order])
-    enough = np.bincount(problem[order])[problem[order]] >= 2
-    return np.sort(order[(place == 0) & enough]), np.sort(order[(place == 1) & enough])
-
-
-def split_problems(rows: np.ndarray, problem: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Whole problems, half to each side."""
-    side = rng.permutation(problem.max() + 1) % 2 == 0
-    return rows[side[problem[rows]]], rows[~side[problem[rows]]]
 
 
 def discoveries(corpus: Corpus, a: np.ndarray, b: np.ndarray, seed: int) -> dict[tuple[str, str], int]:

@@ -1,0 +1,307 @@
+"""The validate stage: what the comparison would miss or invent in the user's own traces."""
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dsl_probe.groups import checked_name, group_columns, select_rows, slug
+from dsl_probe.mine.stage import MineConfig
+from dsl_probe.share import planting, reading, recall, spikes, splits
+from dsl_probe.share.comparison import EQUAL
+from dsl_probe.share.contrast import ALPHA, RAW, TestSettings, contrast
+from dsl_probe.share.corpus import Corpus, Sample, choose_sample
+from dsl_probe.share.reading import ValidateResult
+from dsl_probe.store import Run
+from dsl_probe.types import VALIDATION, UserError
+
+# Of the units of a corpus at most so many are planted: rates are compositional.
+_MOST_PLANTED = 0.02
+_UNITS_A_USE = 4.5  # one to three units, once or twice
+_LEAST_PAIRED = 20
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Whose traces are split, what is planted in them, and how it is tested."""
+
+    group: str
+    """The traces of one model: column=value[,column=value], for example model=NAME."""
+    domain: tuple[str, ...] = ()
+    """Only these domains."""
+    splits: int = 20
+    """Random splits of each kind with nothing planted, and of each planted corpus."""
+    spikes: tuple[str, ...] = spikes.KINDS
+    """Kinds of motifs to plant: nonce, symbol, 'other script', slotted, gapped, re-purposed. None: --spikes alone."""
+    motifs: int = 3
+    """Motifs of each kind; re-purposed words are five."""
+    problems: int = 60
+    """Problems that each is planted in, half of all at most: so large can the difference be that is tried."""
+    permutations: int = 999
+    """Permutations of each test."""
+    seed: int = 0
+    """Seed of the splits, of what is planted, and of the permutations."""
+    min_problems: int = 10
+    """Least number of problems that hold a motif for it to be tested, as in compare."""
+    min_units: int = 20
+    """Problems in which a side wrote fewer counted units are left out, as in compare."""
+    most_traces: int = 2_000
+    """Of more traces than this, whole problems at random are left out, to bound time and memory."""
+    name: str | None = None
+    """Name of the validation. Default: made from the group."""
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """Traces that can be split, how, and with what seed."""
+
+    corpus: Corpus
+    rows: np.ndarray
+    paired: bool
+    config: ValidateConfig
+
+    @property
+    def problems(self) -> np.ndarray:
+        """Codes of the problems that can be split."""
+        samples = np.bincount(self.corpus.problem[self.rows])
+        return np.flatnonzero(samples >= (2 if self.paired else 1))
+
+    def tested(
+        self, corpus: Corpus, sides: splits.Sides, matched: str, seed: int, tests: tuple[str, ...] = ("rate",)
+    ) -> tuple[Sample, dict[str, Any]]:
+        """One family of tests, all domains."""
+        c = self.config
+        sample = choose_sample(corpus, *sides, c.min_problems, c.min_units)
+        settings = TestSettings(c.permutations, seed, c.min_problems, False, tests)
+        return sample, contrast(corpus, sample, matched, settings)
+
+
+@dataclass(frozen=True)
+class _Planted:
+    """In how many problems each motif was planted, and which share of the units of each corpus that is."""
+
+    each: int = 0
+    shares: tuple[float, ...] = ()
+
+
+def validation_id(config: ValidateConfig) -> str:
+    """Name of a validation's folder: the one asked for, or a readable one with a hash of the group."""
+    if config.name:
+        return checked_name(config.name)
+    key = hashlib.blake2b("\0".join([config.group, *config.domain]).encode(), digest_size=3).hexdigest()
+    return f"{slug(config.group.partition('=')[2], 48)}-{key}"
+
+
+def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = False, **options: Any) -> ValidateResult:
+    """Split one group's traces in two, and count what the comparison finds with nothing planted, and with something.
+
+    validate(run, group="model=X") is validate(run, ValidateConfig(group="model=X")). Writes
+    validations/ID/validation.parquet; the figures and their reading stand in the stage's record.
+
+    Nothing planted: random splits within problems (paired, where 20 problems have two samples) and of whole problems
+    (unpaired); `cut`, where B's traces lose a random part (`splits.cut_side`); `by length`, the longer of two samples
+    against the shorter, which is no null. Each at equal units and raw.
+
+    Planted: motifs of known form (`spikes.draw_spikes`), each in one trace of each of K problems, once or twice, in
+    several copies of the traces so that at most 2 % of the units of any are planted (more in very short texts). Each
+    copy is mined as the run was. In each split every planted trace goes to A with a chance of its motif's own, uniform
+    in .5 .. 1, so that d, the problems in which only A's side holds the motif less those in which only B's does, runs
+    from about 0 to K; where two motifs of a problem disagree the lot decides, and d is counted after it. Found: by a
+    discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside it
+    by the second test, of how many traces hold it (p_adj_presence).
+
+    What it does not show: that a model's own inventions look like these. They may be rarer, bound to one domain, or
+    longer; they may stand where planted ones do not, which are put at random places of the text.
+    """
+    config = config or ValidateConfig(**options)
+    _check(config)
+    id = validation_id(config)
+    stage = f"validate.{id}"
+    mined = run.outputs("mine")
+    if run.begin(stage, asdict(config), run.trace_files() | mined, force):
+        try:
+            halves, left_out = _halves(run, config)
+            rows = list(_nulls(halves))
+            planted_rows, about = _planted(run, halves) if config.spikes else ([], _Planted())
+        except UserError:
+            run.abandon(stage)
+            raise
+        rows += planted_rows
+        table = pa.Table.from_pylist(rows, schema=VALIDATION)
+        output = run.write_table(f"validations/{id}/validation.parquet", table)
+        result = _result(id, halves, left_out, rows, about)
+        run.finish(stage, [output], asdict(result), seed=config.seed)
+    return ValidateResult(**run.counts(stage))
+
+
+def _check(config: ValidateConfig) -> None:
+    for name, least in (("splits", 1), ("motifs", 1), ("problems", 1), ("permutations", 99), ("most_traces", 20)):
+        if getattr(config, name) < least:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(config, name)}; the least is {least}.")
+    unknown = [kind for kind in config.spikes if kind not in spikes.KINDS]
+    if unknown:
+        raise UserError(f"--spikes {unknown[0]!r} is unknown; known are {', '.join(spikes.KINDS)}.")
+
+
+def _halves(run: Run, config: ValidateConfig) -> tuple[_Halves, int]:
+    """The group's traces, and how many of them were left out to bound the work."""
+    corpus = Corpus.load(run, group_columns(config.group))
+    rows = select_rows(corpus.traces, config.group)
+    if config.domain:
+        known = sorted(set(corpus.domains[rows]))
+        for domain in config.domain:
+            if domain not in known:
+                raise UserError(f"--domain {domain!r}: {config.group} has {', '.join(known)}.")
+        rows = rows[np.isin(corpus.domains[rows], config.domain)]
+    every = len(rows)
+    if every > config.most_traces:
+        order = np.random.default_rng([config.seed, 7]).permutation(int(corpus.problem.max()) + 1)
+        rank = order[corpus.problem[rows]]
+        first = rows[np.argsort(rank, kind="stable")][config.most_traces]
+        rows = rows[rank < order[corpus.problem[first]]]
+    samples = np.bincount(corpus.problem[rows])
+    samples = samples[samples > 0]
+    several = int((samples >= 2).sum())
+    least = 2 * config.min_problems
+    if len(samples) < least:
+        raise UserError(
+            f"{config.group} has {len(samples)} problems here; to split them in two, {least} are needed: give more "
+            f"traces, or lower --min-problems."
+        )
+    paired = several >= max(_LEAST_PAIRED, least) and 2 * several >= len(samples)
+    return _Halves(splits.only(corpus, rows), rows, paired, config), every - len(rows)
+
+
+def _nulls(halves: _Halves) -> Iterator[dict[str, Any]]:
+    corpus, rows, config = halves.corpus, halves.rows, halves.config
+    own = splits.split_within if halves.paired else splits.split_problems
+    kinds: dict[str, Callable[[np.random.Generator], splits.Sides]] = {
+        reading.WHOLE: lambda rng: splits.split_problems(rows, corpus.problem, rng),
+        reading.CUT: lambda rng: own(rows, corpus.problem, rng),
+    }
+    if (np.bincount(corpus.problem[rows]) >= 2).sum() >= max(_LEAST_PAIRED, config.min_problems):
+        kinds[reading.WITHIN] = lambda rng: splits.split_within(rows, corpus.problem, rng)
+        kinds[reading.LENGTH] = lambda rng: splits.split_by_length(
+            _half(corpus, rows, rng), corpus.problem, corpus.units, rng
+        )
+    for number, kind in enumerate(k for k in reading.NULLS if k in kinds):
+        for split in range(config.splits):
+            rng = np.random.default_rng([config.seed, number, split])
+            sides = kinds[kind](rng)
+            used = splits.cut_side(corpus, sides, rng) if kind == reading.CUT else corpus
+            for matched in (EQUAL, RAW):
+                sample, found = halves.tested(used, sides, matched, split)
+                yield {
+                    "what": "null",
+                    "kind": kind,
+                    "matched": matched,
+                    "split": split,
+                    "problems": len(sample.item_domain),
+                    "discoveries": int((found["p_adj"] <= ALPHA).sum()),
+                }
+        _say(f"{config.splits} splits, {kind}")
+
+
+def _half(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """All samples of half of the problems: two samples a problem have one split by length, halves have many."""
+    return splits.split_problems(rows, corpus.problem, rng)[0]
+
+
+def _planted(run: Run, halves: _Halves) -> tuple[list[dict[str, Any]], _Planted]:
+    corpus, rows, config = halves.corpus, halves.rows, halves.config
+    settings = _mining(run)
+    if settings.units != "words":
+        raise UserError(
+            f"{run.path} was mined in tokens; spikes are words put into text. Mine the traces in words into another "
+            f"run, or give --spikes without a kind for the splits alone."
+        )
+    traces, texts = planting.read_texts(run, rows)
+    rng = np.random.default_rng([config.seed, 11])
+    drawn = spikes.draw_spikes(config.spikes, config.motifs, planting.known_words(run, corpus, rows, texts.texts), rng)
+    problem, usable = corpus.problem[rows], halves.problems
+    each = min(config.problems, len(usable) // 2)
+    room = _MOST_PLANTED * sum(map(len, texts.starts)) / (_UNITS_A_USE * each)
+    per_corpus = max(1, min(len(usable) // each, int(room)))
+    made, shares = [], []
+    order = rng.permutation(len(drawn))
+    parts = np.array_split(order, -(-len(order) // per_corpus))
+    for number, part in enumerate(parts):
+        some = [drawn[i] for i in part]
+        chosen = [np.sort(rng.choice(usable, each, replace=False)) for _ in some]
+        at = [_one_trace(problem, problems, rng) for problems in chosen]
+        with tempfile.TemporaryDirectory(prefix="dsl-probe-") as folder:
+            written, uses = planting.plant_texts(texts, some, at, config.seed + number)
+            planted = planting.mine_planted(Path(folder) / "run", traces, written, uses, some, settings)
+        shares.append(planted.share)
+        overlap = recall.overlaps(planted)
+        own = _Halves(planted.corpus, np.arange(len(rows)), halves.paired, config)
+        for split in range(config.splits):
+            sides = _sides(planted, own, np.random.default_rng([config.seed, 13, number, split]))
+            sample, found = own.tested(planted.corpus, sides, EQUAL, split, ("rate", "presence"))
+            about = {"corpus": number, "split": split, "matched": EQUAL, "problems": len(sample.item_domain)}
+            scored, counts = recall.score(planted, overlap, sample, found)
+            made += [{"what": "spike", **about, **row} for row in scored]
+            made.append({"what": "spikes", "kind": "all", **about, **counts})
+        _say(f"planted corpus {number + 1} of {len(parts)}: {len(some)} motifs in {each} problems each")
+    return made, _Planted(each, tuple(shares))
+
+
+def _mining(run: Run) -> MineConfig:
+    """How the run was mined."""
+    config: dict[str, Any] = (run.stage("mine") or {})["config"]
+    return replace(MineConfig(**config), slots=tuple(config["slots"]))
+
+
+def _one_trace(problem: np.ndarray, problems: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One random trace of each of these problems."""
+    order = rng.permutation(np.flatnonzero(np.isin(problem, problems)))
+    return np.sort(order[np.unique(problem[order], return_index=True)[1]])
+
+
+def _sides(planted: planting.PlantedCorpus, halves: _Halves, rng: np.random.Generator) -> splits.Sides:
+    """A split in which the traces of each spike go to A with a chance of its own, one planted trace a problem."""
+    put = planted.planted
+    chance = rng.uniform(0.5, 1, len(planted.spikes))
+    order = rng.permutation(np.flatnonzero(put))
+    problem = planted.corpus.problem
+    first = order[np.unique(problem[planted.trace[order]], return_index=True)[1]]
+    to_a = rng.random(len(first)) < chance[planted.spike[first]]
+    return splits.split_leading(halves.rows, problem, planted.trace[first], to_a, halves.paired, rng)
+
+
+def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]], about: _Planted) -> ValidateResult:
+    spiked = [row for row in rows if row["what"] == "spike"]
+    totals = [row for row in rows if row["what"] == "spikes"]
+    kinds = {kind: [r for r in spiked if r["kind"] == kind] for kind in halves.config.spikes}
+    levels = sorted({row["background"] for row in kinds.get(spikes.REPURPOSED, ())})
+    shares = {f"{level:.3g}": [r for r in kinds[spikes.REPURPOSED] if r["background"] == level] for level in levels}
+    curves = {kind: reading.fitted(some) for kind, some in kinds.items()}
+    result = ValidateResult(
+        id=id,
+        design="paired" if halves.paired else "unpaired",
+        problems=len(halves.problems),
+        traces=len(halves.rows),
+        left_out=left_out,
+        problems_each=about.each,
+        corpora=len(about.shares),
+        planted=max(about.shares, default=0.0),
+        nulls=tuple(reading.nulls(rows, halves.paired)),
+        recall={kind: reading.binned(some) for kind, some in kinds.items()},
+        needed={kind: curve.needed(reading.CHANCE) for kind, curve in curves.items() if curve},
+        background={level: reading.binned(some) for level, some in shares.items()},
+        separate=sum(row["separate"] for row in totals),
+        false=sum(row["false"] for row in totals),
+        reading=(),
+    )
+    said = reading.sentences(result, reading.fitted(spiked), reading.fitted(spiked, "found_presence"))
+    return replace(result, reading=said)
+
+
+def _say(message: str) -> None:
+    print(f"validate: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,104 @@
+"""Motifs planted in real traces: how many problems must one differ in to be found?
+
+    python experiments/calibration/spikes.py runs/real
+
+`dsl-probe validate` with more motifs, problems and splits than its defaults, on two models: one with two samples of a
+problem (paired) and one with one (unpaired). Ends by writing SPIKES.md here; what is done is not repeated.
+"""
+
+import argparse
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+from dsl_probe.collect.steps import wilson
+from dsl_probe.share.recall import BINS
+from dsl_probe.share.spikes import REPURPOSED
+from dsl_probe.share.validate import ValidateConfig, validate
+from dsl_probe.store import Run
+
+MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)", "unpaired": "starzmustdie/Qwen-2.5-3B-rlft"}
+LEAST = {30: 0.8, 40: 0.95}
+TESTS = {"found": "rate", "found_presence": "presence"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    options = parser.parse_args()
+    run = Run(options.run)
+    lines = ["# Planted motifs: result", "", "`experiments/calibration/spikes.py` writes this file."]
+    for design, model in MODELS.items():
+        begun = time.perf_counter()
+        config = ValidateConfig(
+            f"model={model}", motifs=6, problems=90, splits=40, most_traces=5_000, name=f"spikes-{design}"
+        )
+        result = validate(run, config)
+        print(f"{model}: {time.perf_counter() - begun:.0f} s")
+        rows = run.frame(f"validations/{result.id}/validation")
+        lines += ["", f"## {model}, {result.design}", ""]
+        lines += [f"- {sentence}" for sentence in result.reading]
+        lines += ["", about(result, rows), "", *by_kind(rows), "", *by_bin(rows), "", *by_background(rows)]
+    Path(__file__).with_name("SPIKES.md").write_text("\n".join(lines) + "\n")
+
+
+def about(result, rows: pd.DataFrame) -> str:
+    motifs = rows[rows.what == "spike"].motif.nunique()
+    tested = rows[rows.what == "spike"].tested.astype(bool).mean()
+    return (
+        f"{motifs} motifs in {result.problems_each} problems each, {result.corpora} corpora, at most "
+        f"{result.planted:.2%} of the units of any planted; 40 splits of each. A motif that has half or more of its "
+        f"units in common with the planted one was mined and tested in {tested:.1%} of all splits."
+    )
+
+
+def share(some: pd.Series) -> str:
+    n, found = len(some), int(some.sum())
+    if not n:
+        return "-"
+    low, high = wilson(found, n)
+    return f"{found / n:.2f} ({low:.2f} to {high:.2f}; {n})"
+
+
+def by_kind(rows: pd.DataFrame) -> list[str]:
+    """Against what is wanted: .8 where d >= 30, .95 where d >= 40."""
+    wanted = [f"{name}, d >= {d}, wanted {least}" for name in TESTS.values() for d, least in LEAST.items()]
+    lines = ["| kind | " + " | ".join(wanted) + " |", "|---" * (len(wanted) + 1) + "|"]
+    spiked = rows[rows.what == "spike"]
+    for kind in [*(k for k in spiked.kind.unique() if k != REPURPOSED), "all but re-purposed"]:
+        own = spiked[(spiked.kind == kind) | ((kind == "all but re-purposed") & (spiked.kind != REPURPOSED))]
+        cells = [share(own[own.d >= d][column].astype(bool)) for column in TESTS for d in LEAST]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def by_bin(rows: pd.DataFrame) -> list[str]:
+    """All kinds but re-purposed, by d in whole texts and in what is left of them at equal units."""
+    own = rows[(rows.what == "spike") & (rows.kind != REPURPOSED)]
+    names = [f"{test}, by {of}" for of in ("d", "d kept at equal units") for test in TESTS.values()]
+    lines = ["| d | " + " | ".join([*names, "found whole, rate, by d"]) + " |", "|---" * (len(names) + 2) + "|"]
+    for low, high in pairwise(BINS):
+        inside = {of: own[(own[of] >= low) & (own[of] < high)] for of in ("d", "d_kept")}
+        if len(inside["d"]) or len(inside["d_kept"]):
+            cells = [share(some[column].astype(bool)) for some in inside.values() for column in TESTS]
+            name = f"below {high}" if low < 0 else f"{low} or more" if high > 1_000 else f"{low} to {high - 1}"
+            lines.append(f"| {name} | " + " | ".join([*cells, share(inside["d"].whole.astype(bool))]) + " |")
+    return lines
+
+
+def by_background(rows: pd.DataFrame) -> list[str]:
+    """Re-purposed words by the share of traces that held them before."""
+    own = rows[(rows.what == "spike") & (rows.kind == REPURPOSED)]
+    bins = [(10, 20), (20, 30), (30, 40), (40, 1_000_000)]
+    heads = [f"d {low} to {high - 1}" if high < 1_000 else f"d >= {low}" for low, high in bins]
+    lines = ["| word | traces that hold it | " + " | ".join(heads) + " |", "|---" * (len(bins) + 2) + "|"]
+    for (background, word), some in own.groupby(["background", "motif"]):
+        cells = [share(some[(some.d >= low) & (some.d < high)].found.astype(bool)) for low, high in bins]
+        lines.append(f"| {word} | {background:.1%} | " + " | ".join(cells) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
