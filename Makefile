@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test check app bench shots findings organisms organisms-quick planted language clean
+.PHONY: demo test check app bench shots findings organisms organisms-quick planted calibration language clean
 .DEFAULT_GOAL := demo
 
 # torch first and by its exact version: a looser request fetches gigabytes of CUDA packages.
@@ -34,6 +34,7 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/sampling.py --out experiments/bench/SAMPLING.md
 	$(BIN)/python experiments/bench/importing.py --out experiments/bench/IMPORT.md
 	$(BIN)/python experiments/bench/end_to_end.py
+	$(BIN)/python experiments/bench/permuting.py --out experiments/bench/PERMUTING.md
 
 shots: $(READY)         ## pictures of the app on the traces of real models -> docs/img
 	$(BIN)/python app/shots.py runs/real docs/img
@@ -52,6 +53,10 @@ planted: $(READY)       ## how much of a planted language is found (hours; goes 
 	$(BIN)/python experiments/planted/run.py
 	$(BIN)/python experiments/planted/real.py
 	$(BIN)/python experiments/planted/claimed_q.py
+
+calibration: $(READY)   ## do intervals hold the truth, are published values met (12 minutes; goes on where it stopped)
+	$(BIN)/python experiments/calibration/intervals.py
+	$(BIN)/python experiments/calibration/published.py
 
 language: $(READY)      ## what is recovered of a known language, and of the organisms'; whether real models have one
 	$(BIN)/python experiments/language/cipher.py
