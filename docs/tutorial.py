@@ -31,6 +31,6 @@ found.discoveries().query("part_of.isna()")[["text", "log_odds", "ci_low", "p_ad
 # %% What the design claims, with the doubts that apply here; sharing; and what would have been missed or invented.
 print(dsl_probe.claims(found.run, **groups).summary())
 print(dsl_probe.sharing(found.run, **groups).summary())
-print(dsl_probe.validate(found.run, group="model=rl-only", splits=4).summary())
+print(dsl_probe.validate(found.run, group="model=rl-only", spikes=("nonce",), motifs=2, splits=4).summary())
 # %% One page to hand on.
 found.to_html("runs/tutorial.html")

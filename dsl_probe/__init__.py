@@ -30,6 +30,7 @@ _HOME = {
     "monitor": "share.monitor",
     "sharing": "share.views",
     "claims": "share.views",
+    "validate": "share.views",
 }
 __all__ = list(_HOME)
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from dsl_probe.share.comparison import CompareConfig, Comparison
     from dsl_probe.share.growth import growth
     from dsl_probe.share.monitor import monitor
-    from dsl_probe.share.views import claims, sharing
+    from dsl_probe.share.views import claims, sharing, validate
     from dsl_probe.store import Run
     from dsl_probe.types import Problem, Trace, UserError
 

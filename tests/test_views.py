@@ -1,8 +1,10 @@
 """The Python API of a comparison: objects that show themselves, and several runs as one."""
 
 import html.parser
+import runpy
 
 import pytest
+from conftest import REPOSITORY
 from corpus import rows, write_jsonl
 
 import dsl_probe
@@ -65,3 +67,12 @@ def test_several_runs_are_compared_in_their_union(tmp_path):
     with pytest.raises(UserError, match="no run was given"):
         one_run([])
     assert one_run(str(parts[0])).path == one_run([parts[0]]).path == parts[0]
+
+
+def test_the_tutorial_runs_from_end_to_end(tmp_path, monkeypatch):
+    tutorial = REPOSITORY / "docs" / "tutorial.py"
+    assert len(tutorial.read_text().splitlines()) < 40
+    monkeypatch.chdir(tmp_path)
+    told = runpy.run_path(str(tutorial))
+    assert told["found"].result.design == "paired" and "quil" in set(told["found"].discoveries().text)
+    assert (tmp_path / "runs" / "tutorial.html").stat().st_size > 10_000

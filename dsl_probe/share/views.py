@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from dsl_probe.share.blocks import Block, Heading, Items, Plot, Table, as_html
 from dsl_probe.share.compare import compare
 from dsl_probe.share.comparison import Comparison
-from dsl_probe.share.figures import Dot, Figure, board, intervals
+from dsl_probe.share.figures import Dot, Figure, Line, board, curve, intervals
 from dsl_probe.share.findings import findings
-from dsl_probe.share.union import Runs
+from dsl_probe.share.union import Runs, one_run
+from dsl_probe.share.validate import validate as of_traces
 from dsl_probe.store import replacing
 
 if TYPE_CHECKING:
@@ -76,6 +77,25 @@ def claims(runs: Runs, out: str | Path | None = None, **options: Any) -> View:
     chosen = [VERDICTS.index(c.verdict) for c in done.claims]
     figure = board([c.claim for c in done.claims], VERDICTS, chosen, f"Verdicts on the claims: {done.id}")
     return View(f"Claims: {done.id}", pd.DataFrame(rows), said, figure)
+
+
+def validate(runs: Runs, out: str | Path | None = None, **options: Any) -> View:
+    """What the comparison would miss or invent in one group's traces: one row a split and planted motif.
+
+    validate(run, group="model=X"); options: those of `validate.validate`, whose stage this runs or reads. The figure is
+    the share of planted motifs that were found, by the problems that tell the two sides apart.
+    """
+    run = one_run(runs, out)
+    done = of_traces(run, **options)
+    lines = []
+    for kind, bins in done.recall.items():
+        middle = [(b["low"] + b["high"] - 1) / 2 for b in bins]
+        share, low, high = ([b[name] for b in bins] for name in ("share", "ci_low", "ci_high"))
+        lines.append(Line(kind, middle, share, low, high))
+    title = f"Planted motifs found by net discordant problems: {done.id}"
+    figure = curve(lines, title, "net discordant problems", "share found")
+    table = run.frame(f"validations/{done.id}/validation")
+    return View(f"Validation: {done.id}", table, done.reading, figure)
 
 
 def page(done: Comparison, path: str | Path | None = None) -> str:
