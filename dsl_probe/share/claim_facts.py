@@ -94,9 +94,8 @@ class Facts:
     """All that the rules of `claims` look at. roles: rl_only, sft, base -> side; groups: side -> group.
 
     differences: (role, role, measure, domain) -> first less second, both ways round. subject: the side that claims on
-    one model speak of, the RL-only group where there is one. elsewhere: role -> a group of the run that
-    could play it on these problems.
-    sharing: RL-only less SFT, mean Morisita-Horn similarity over pairs of domains.
+    one model speak of, the RL-only group where there is one. elsewhere: role -> a group of the run that could play it
+    on these problems. sharing: RL-only less SFT, mean Morisita-Horn similarity over pairs of domains.
     """
 
     groups: Mapping[str, Group]
