@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from corpus import rows, write_jsonl
+from scipy import stats
 
 import dsl_probe
 from dsl_probe.cli import main
@@ -19,6 +20,8 @@ from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 GROUP = "model=model-a"
+SPIKES = ("nonce", "slotted", "gapped", "re-purposed")
+OF_A = {"group": GROUP, "spikes": SPIKES, "splits": 12, "motifs": 2, "permutations": 399, "name": "of-a"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def validated(tmp_path_factory):
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "in.jsonl", rows(problems=100, private="the"))])
     dsl_probe.mine_motifs(run, workers=1)
-    return run, validate(run, group=GROUP, splits=12, motifs=2, permutations=399, name="of-a")
+    return run, validate(run, ValidateConfig(**OF_A))
 
 
 # ---- splits
@@ -221,7 +224,8 @@ def test_what_was_planted_is_found_and_nothing_else(validated):
     assert spiked.tested.all() and result.planted < 0.02 and result.problems_each == 60
     assert new[new.d >= 40].found.mean() >= 0.8 and not new[new.d < 10].found.any()
     assert new[new.d >= 40].found_presence.mean() >= 0.9
-    assert result.separate > 20 and result.false <= 0.05 * result.separate
+    # Each comparison may have a false discovery with probability .05.
+    assert result.separate > 20 and result.false <= stats.binom.ppf(0.975, result.comparisons, 0.05)
     assert result.needed["nonce"] is not None and 15 < result.needed["nonce"] < 50
     # A word that nearly all traces hold needs more than one that few hold.
     common = spiked[spiked.background > 0.2]
@@ -241,7 +245,7 @@ def test_nothing_planted_is_silence(validated):
     }
     assert all(null["with_any"] <= null["bound"] for null in exact)
     # Texts without their ending lack what every ending holds.
-    assert by["cut", RAW]["with_any"] == by["cut", RAW]["splits"] == 12
+    assert by["cut", RAW]["with_any"] > by["cut", RAW]["bound"]
 
 
 def test_the_reading_names_the_figures(validated):
@@ -254,10 +258,9 @@ def test_the_reading_names_the_figures(validated):
 
 def test_a_validation_is_kept_and_repeats_its_bytes(validated):
     run, result = validated
-    config = {"group": GROUP, "motifs": 2, "permutations": 399, "name": "of-a"}
-    assert validate(run, **config, splits=12).reading == tuple(result.reading)
+    assert validate(run, ValidateConfig(**OF_A)).reading == result.reading
     with pytest.raises(UserError, match="splits was 12, now 13"):
-        validate(run, **config, splits=13)
+        validate(run, ValidateConfig(**OF_A | {"splits": 13}))
     small = ValidateConfig(GROUP, splits=1, spikes=("nonce",), motifs=1, permutations=99, name="again")
     validate(run, small)
     before = (run.path / "validations/again/validation.parquet").read_bytes()
@@ -299,8 +302,8 @@ def test_errors_name_the_value_and_the_fix(tiny_run, options, words):
 
 def test_the_command(validated, capsys):
     run, result = validated
-    arguments = ["validate", str(run.path), "--group", GROUP, "--splits", "12", "--motifs", "2"]
-    assert main([*arguments, "--permutations", "399", "--name", "of-a", "--json"]) == 0
+    record = str(run.path / "stages/validate.of-a.json")
+    assert main(["validate", str(run.path), "--config", record, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["separate"] == result.separate
     assert main(["validate", str(run.path)]) == 2
     assert "--group model=NAME" in capsys.readouterr().err

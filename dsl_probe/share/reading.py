@@ -38,7 +38,7 @@ class ValidateResult:
     that it can split. recall: kind -> bins of d. needed: kind -> d at which .8 are found, None where no d that was
     tried reaches it; new: of all kinds but re-purposed. background: share of traces that held a re-purposed word ->
     bins. separate, false: discoveries that stand by themselves among what was planted, and those of them that are no
-    planted motif. planted: largest share of the units of a corpus that was planted.
+    planted motif, in `comparisons` comparisons. planted: largest share of the units of a corpus that was planted.
     """
 
     id: str
@@ -53,6 +53,7 @@ class ValidateResult:
     recall: dict[str, list[dict[str, Any]]]
     needed: dict[str, float | None]
     background: dict[str, list[dict[str, Any]]]
+    comparisons: int
     separate: int
     false: int
     reading: tuple[str, ...]
@@ -97,9 +98,10 @@ def sentences(result: ValidateResult, curve: recall.Curve | None, presence: reca
         right = result.separate - result.false
         if result.separate:
             low, high = wilson(right, result.separate)
+            precision = f"precision {right / result.separate:.3f} ({low:.3f} to {high:.3f})"
             said.append(
                 f"Of {result.separate:,} discoveries that stand by themselves where motifs were planted, "
-                f"{result.false:,} are none: precision {right / result.separate:.3f} ({low:.3f} to {high:.3f})."
+                f"{result.false:,} are none, in {result.comparisons:,} comparisons: {precision}."
             )
     return tuple(said)
 

@@ -23,7 +23,7 @@ from dsl_probe.types import VALIDATION, UserError
 
 # Of the units of a corpus at most so many are planted: rates are compositional.
 _MOST_PLANTED = 0.02
-_UNITS_A_USE = 4.5  # one to three units, once or twice
+_UNITS_A_TRACE = 3.6  # 2.4 units a use on average, once or twice
 _LEAST_PAIRED = 20
 
 
@@ -39,6 +39,8 @@ class ValidateConfig:
     """Random splits of each kind with nothing planted, and of each planted corpus."""
     spikes: tuple[str, ...] = spikes.KINDS
     """Kinds of motifs to plant: nonce, symbol, 'other script', slotted, gapped, re-purposed. None: --spikes alone."""
+    nulls: bool = True
+    """Split with nothing planted, too."""
     motifs: int = 3
     """Motifs of each kind; re-purposed words are five."""
     problems: int = 60
@@ -127,7 +129,7 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     if run.begin(stage, asdict(config), run.trace_files() | mined, force):
         try:
             halves, left_out = _halves(run, config)
-            rows = list(_nulls(halves))
+            rows = list(_nulls(halves)) if config.nulls else []
             planted_rows, about = _planted(run, halves) if config.spikes else ([], _Planted())
         except UserError:
             run.abandon(stage)
@@ -226,7 +228,7 @@ def _planted(run: Run, halves: _Halves) -> tuple[list[dict[str, Any]], _Planted]
     drawn = spikes.draw_spikes(config.spikes, config.motifs, planting.known_words(run, corpus, rows, texts.texts), rng)
     problem, usable = corpus.problem[rows], halves.problems
     each = min(config.problems, len(usable) // 2)
-    room = _MOST_PLANTED * sum(map(len, texts.starts)) / (_UNITS_A_USE * each)
+    room = _MOST_PLANTED * sum(map(len, texts.starts)) / (_UNITS_A_TRACE * each)
     per_corpus = max(1, min(len(usable) // each, int(room)))
     made, shares = [], []
     order = rng.permutation(len(drawn))
@@ -295,6 +297,7 @@ def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]],
         recall={kind: reading.binned(some) for kind, some in kinds.items()},
         needed={kind: curve.needed(reading.CHANCE) for kind, curve in curves.items() if curve},
         background={level: reading.binned(some) for level, some in shares.items()},
+        comparisons=len(totals),
         separate=sum(row["separate"] for row in totals),
         false=sum(row["false"] for row in totals),
         reading=(),

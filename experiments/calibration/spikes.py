@@ -20,6 +20,7 @@ from dsl_probe.share.validate import ValidateConfig, validate
 from dsl_probe.store import Run
 
 MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)", "unpaired": "starzmustdie/Qwen-2.5-3B-rlft"}
+SPLITS = 30
 LEAST = {30: 0.8, 40: 0.95}
 TESTS = {"found": "rate", "found_presence": "presence"}
 
@@ -33,7 +34,13 @@ def main() -> None:
     for design, model in MODELS.items():
         begun = time.perf_counter()
         config = ValidateConfig(
-            f"model={model}", motifs=6, problems=90, splits=40, most_traces=5_000, name=f"spikes-{design}"
+            f"model={model}",
+            nulls=False,
+            motifs=6,
+            problems=90,
+            splits=SPLITS,
+            most_traces=5_000,
+            name=f"spikes-{design}",
         )
         result = validate(run, config)
         print(f"{model}: {time.perf_counter() - begun:.0f} s")
@@ -49,7 +56,7 @@ def about(result, rows: pd.DataFrame) -> str:
     tested = rows[rows.what == "spike"].tested.astype(bool).mean()
     return (
         f"{motifs} motifs in {result.problems_each} problems each, {result.corpora} corpora, at most "
-        f"{result.planted:.2%} of the units of any planted; 40 splits of each. A motif that has half or more of its "
+        f"{result.planted:.2%} of the units of any planted; {SPLITS} splits of each. A motif that has half or more of its "
         f"units in common with the planted one was mined and tested in {tested:.1%} of all splits."
     )
 
