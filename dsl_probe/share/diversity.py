@@ -48,8 +48,8 @@ def partition(domains: Sequence[Counts], q: int, coverage: float | None = None) 
     gamma: the Hill number of the pooled counts. alpha: that of all (domain, type) cells, over the number of domains.
     Both are brought to `coverage`, by default the highest that both reach with twice their tokens. Source: Chao et al.
     2023, Ecological Monographs 93:e1588. Give domains of equal size (see `thinned`): the formula weighs them by their
-    tokens, and unequal domains of one vocabulary would come out above 1. At q = 2 the chance that two tokens of a domain
-    agree is that of different problems (`hill.agreement`), so that bursts do not make domains distinct.
+    tokens, and unequal domains of one vocabulary would come out above 1. At q = 2 the chance that two tokens of one
+    domain agree is that of different problems (`hill.agreement`), so that bursts do not make domains distinct.
 
     >>> [round(x, 3) for x in partition([[40, 30, 0, 0], [0, 0, 50, 20]], 2)[:3]]
     [1.793, 2.0, 3.586]
