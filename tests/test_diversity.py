@@ -11,12 +11,14 @@ from test_vocab import GIRDLED, LOGGED, communities, draw
 from dsl_probe.share.diversity import diversity, partition, thinned
 from dsl_probe.share.hill import (
     ORDERS,
+    agreement,
     common_coverage,
     coverage_at,
     hill,
     hill_asymptotic,
     hill_at_coverage,
     hill_at_size,
+    sample,
 )
 from dsl_probe.share.vocab import good_coverage
 
@@ -94,6 +96,26 @@ def test_asymptotic_entropy_equals_its_series():
     assert hill_asymptotic(counts, 1) == pytest.approx(math.exp(seen + f1 / n * (1 - b) ** (1 - n) * tail))
 
 
+def test_agreement_is_the_share_of_equal_pairs_of_different_problems():
+    counts = np.array([[3, 1, 0], [0, 2, 2], [0, 0, 0], [4, 0, 1]])
+    tokens = [(problem, t) for problem, row in enumerate(counts) for t, x in enumerate(row) for _ in range(x)]
+    pairs = [(s, t) for (p, s), (q, t) in itertools.combinations(tokens, 2) if p != q]
+    assert agreement(sample(counts)) == pytest.approx(np.mean([s == t for s, t in pairs]))
+    assert hill_asymptotic(counts, 2) == pytest.approx(1 / np.mean([s == t for s, t in pairs]))
+    each = [s == t for (_, s), (_, t) in itertools.combinations(tokens, 2)]
+    assert agreement(sample(counts.sum(0))) == pytest.approx(np.mean(each))
+    assert hill_asymptotic(counts.sum(0), 2) == pytest.approx(1 / np.mean(each))
+
+
+def test_order_two_is_that_of_the_whole_where_words_come_in_bursts():
+    rng = np.random.default_rng(1)
+    p = np.full(50, 1 / 50)
+    samples = [draw(p, 20, 60, 30, rng) for _ in range(200)]
+    by_problem = np.mean([1 / hill_asymptotic(a, 2) for a in samples])
+    assert by_problem == pytest.approx(1 / 50, rel=0.01)
+    assert np.mean([1 / hill_asymptotic(a.sum(0), 2) for a in samples]) > 1.05 / 50
+
+
 def test_large_samples_keep_their_precision():
     rng = np.random.default_rng(0)
     p = 1 / (np.arange(20_000) + 2.0)
@@ -144,6 +166,15 @@ def test_beta_of_large_samples_is_that_of_the_frequencies():
     assert partition(domains, 2, coverage=1 - 1e-9).beta == pytest.approx(
         2 * (cells**2).sum() / (mixture**2).sum(), rel=5e-3
     )
+
+
+def test_order_two_does_not_take_bursts_for_another_vocabulary():
+    rng = np.random.default_rng(7)
+    p = np.full(40, 1 / 40)
+    pairs = [thinned([draw(p, 40, 60, 30, rng), draw(p, 40, 60, 30, rng)]) for _ in range(60)]
+    by_problem = np.mean([partition(pair, 2, coverage=0.99).beta for pair in pairs])
+    by_token = np.mean([partition([m.sum(0) for m in pair], 2, coverage=0.99).beta for pair in pairs])
+    assert by_problem == pytest.approx(1, abs=0.006) and by_token > 1.01
 
 
 def test_thinned_domains_are_equal_and_parts_of_the_whole():

@@ -48,8 +48,8 @@ def partition(domains: Sequence[Counts], q: int, coverage: float | None = None) 
     gamma: the Hill number of the pooled counts. alpha: that of all (domain, type) cells, over the number of domains.
     Both are brought to `coverage`, by default the highest that both reach with twice their tokens. Source: Chao et al.
     2023, Ecological Monographs 93:e1588. Give domains of equal size (see `thinned`): the formula weighs them by their
-    tokens, and unequal domains of one vocabulary would come out above 1. Of order 2 the chance that two tokens agree is
-    that of different problems, domain by domain (`hill.agreement`), so that bursts do not make domains distinct.
+    tokens, and unequal domains of one vocabulary would come out above 1. At q = 2 the chance that two tokens of one
+    domain agree is that of different problems (`hill.agreement`), so that bursts do not make domains distinct.
 
     >>> [round(x, 3) for x in partition([[40, 30, 0, 0], [0, 0, 50, 20]], 2)[:3]]
     [1.793, 2.0, 3.586]
@@ -162,10 +162,12 @@ def _common(samples: Sequence[Sample]) -> float:
 def _partitions(samples: Sequence[Sample], coverage: float) -> dict[int, Partition]:
     totals = [s.totals for s in samples]
     cells, pool = abundance(np.concatenate(totals)), abundance(np.sum(totals, axis=0))
-    # Tokens of two domains agree in the pool alone; of one domain, in both. Each domain with the weight of its tokens.
-    share = [t / cells.n for t in totals]
-    own = sum(p.sum() ** 2 * agreement(s) for p, s in zip(share, samples, strict=True))
-    across = np.sum(share, axis=0) @ np.sum(share, axis=0) - sum(p @ p for p in share)
+    # Tokens of two domains agree in the pool alone; of one domain, in both. All domains weigh the same: weighed by
+    # their tokens, the lengths that a deletion happens to take would move the value, which they cannot in the sample.
+    n = len(samples)
+    share = np.stack([t / max(t.sum(), 1) for t in totals]) / n
+    own = sum(map(agreement, samples)) / n**2
+    across = share.sum(0) @ share.sum(0) - (share * share).sum()
     alpha = all_at_coverage(cells._replace(agreement=float(own)), coverage, _REACH) / len(totals)
     gamma = all_at_coverage(pool._replace(agreement=float(own + across)), coverage, _REACH)
     parts = np.stack([alpha, gamma / alpha, gamma], axis=1).tolist()

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.integrate import quad
 from scipy.special import digamma, gammaln
 
-from dsl_probe.share.sums import Counts, Floats, as_csr, column_sums
+from dsl_probe.share.sums import Counts, Floats, as_csr, column_sums, type_totals
 from dsl_probe.share.vocab import chao1, good_coverage
 
 ORDERS = (0, 1, 2)
@@ -53,11 +54,13 @@ def sample(counts: Counts) -> Sample:
     >>> sample([[2, 1], [1, 0]]).within, sample([3, 1]).within
     (6.0, 4.0)
     """
-    csr = as_csr(counts)
-    lengths = np.asarray(csr.sum(1), np.float64).ravel()
-    totals = column_sums(csr)
-    if (lengths > 0).sum() < 2:
+    if not sp.issparse(counts) and np.ndim(counts) < 2:
+        totals = type_totals(counts)
         return Sample(totals, float(totals.sum()), float(totals.sum()))
+    csr = as_csr(counts)
+    lengths, totals = np.asarray(csr.sum(1), np.float64).ravel(), column_sums(csr)
+    if (lengths > 0).sum() < 2:
+        return sample(totals)
     return Sample(totals, float(csr.data @ csr.data), float(lengths @ lengths))
 
 

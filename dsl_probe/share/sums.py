@@ -199,15 +199,22 @@ def as_csr(counts: Counts) -> sp.csr_array:
     csr = sp.csr_array(matrix, dtype=np.float64, copy=True)
     csr.sum_duplicates()
     csr.eliminate_zeros()
-    bad = ~((csr.data >= 0) & (csr.data < np.inf) & (csr.data == np.floor(csr.data)))
-    if bad.any():
-        raise ValueError(f"counts must be whole numbers from 0 up, not rates; got {csr.data[bad][0]:g}")
+    _whole(csr.data)
     return csr
 
 
 def type_totals(counts: Counts) -> Floats:
     """Counts by type, from a vector or a matrix [problems, types]."""
+    if not sp.issparse(counts) and np.ndim(counts) < 2:
+        return _whole(np.atleast_1d(np.asarray(counts, np.float64)))
     return column_sums(as_csr(counts))
+
+
+def _whole(counts: Floats) -> Floats:
+    bad = ~((counts >= 0) & (counts < np.inf) & (counts == np.floor(counts)))
+    if bad.any():
+        raise ValueError(f"counts must be whole numbers from 0 up, not rates; got {counts[bad][0]:g}")
+    return counts
 
 
 def type_sums(counts: Counts) -> Floats:

@@ -7,6 +7,7 @@ Each simulation is a line of runs/calibration.jsonl, so that the same command go
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ BOOTSTRAP = {
     "morisita_horn, basic": "bootstrap, basic",
     "morisita_horn, percentile": "bootstrap, percentile",
 }
+# From each of these problem coverages to the next.
+STEPS = (0.0, COVERAGE, 0.95, 0.98, 1.01)
 Lines = Sequence[Mapping[str, Any]]
 
 
@@ -65,7 +68,11 @@ def by_group(lines: Lines) -> dict[str, Lines]:
         of_types = [line for line in rich if line["types"] == types]
         groups[f"{types:,} types, independent"] = [line for line in of_types if line["burst"] == 1]
         groups[f"{types:,} types, bursty"] = [line for line in of_types if line["burst"] > 1]
-    return groups | {f"below {COVERAGE:g}": [line for line in lines if line["problem_coverage"] < COVERAGE]}
+    return groups | {f"below {COVERAGE:g}": between(lines, 0, COVERAGE)}
+
+
+def between(lines: Lines, low: float, high: float) -> Lines:
+    return [line for line in lines if low <= line["problem_coverage"] < high]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -106,12 +113,13 @@ def head(lines: Lines, differences: Lines) -> str:
 
 def tables(lines: Lines) -> list[str]:
     groups = by_group(lines)
+    steps = {f"{low:g} to {min(high, 1):g}": between(lines, low, high) for low, high in pairwise(STEPS)}
     columns = [f"{name} ({len(members)})" for name, members in groups.items()]
     poor = list(groups.values())[-1]
 
-    def shares(measures: Mapping[str, str]) -> str:
+    def shares(measures: Mapping[str, str], groups: Mapping[str, Lines]) -> str:
         rows = [[label, *(share(held(m, name)) for m in groups.values())] for name, label in measures.items()]
-        return table(["measure", *columns], rows)
+        return table(["measure", *(f"{name} ({len(members)})" for name, members in groups.items())], rows)
 
     errors = []
     for name, label in (PROMISED | OTHERS).items():
@@ -120,9 +128,10 @@ def tables(lines: Lines) -> list[str]:
         errors.append([label, f"{off.mean():+.4f}", *means])
     chao1 = [np.array([line["chao1"] for line in members]) for members in groups.values()]
     return [
-        "## Promised\n\n" + shares(PROMISED),
+        "## Promised\n\n" + shares(PROMISED, groups),
+        "By problem coverage:\n\n" + shares(PROMISED, steps),
         "The overlap of order q is a monotone function of beta of that order, for q = 2 it is 2 / beta - 1, so that "
-        "the intervals of both hold the truth together.\n\n## The others\n\n" + shares(OTHERS),
+        "the intervals of both hold the truth together.\n\n## The others\n\n" + shares(OTHERS, groups),
         "## Errors\n\nOf overlaps: those of beta; of Hill numbers, alpha and gamma: in types.\n\n"
         + table(["measure", "mean", "mean absolute", f"mean absolute below {COVERAGE:g}"], errors),
         "## Chao1, a lower bound\n\n"
