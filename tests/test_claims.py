@@ -9,15 +9,15 @@ import pytest
 from corpus import rows, write_jsonl
 
 import dsl_probe
-from dsl_probe.share import claims_of_one as one
-from dsl_probe.share import claims_of_two as two
-from dsl_probe.share.claim_facts import Curve, Facts, Group, Motifs, Verified, motifs_against_base, oriented, turned
 from dsl_probe.share.claims import claims
+from dsl_probe.share.claims import of_one as one
+from dsl_probe.share.claims import of_two as two
+from dsl_probe.share.claims.facts import Curve, Facts, Group, Motifs, Verified, motifs_against_base, oriented, turned
+from dsl_probe.share.claims.foresee import Foresight
+from dsl_probe.share.claims.threats import threats
+from dsl_probe.share.claims.verdicts import Claim, above, below, together, widened
 from dsl_probe.share.compare import compare
-from dsl_probe.share.foresee import Foresight
 from dsl_probe.share.means import Estimate, difference_interval
-from dsl_probe.share.threats import threats
-from dsl_probe.share.verdicts import Claim, above, below, together, widened
 from dsl_probe.types import COMPARISON, UserError
 
 N = 10_000
@@ -397,7 +397,7 @@ def test_legibility_of_a_comparison(three):
 
 
 def test_bits_of_the_language_are_those_of_its_grammar(three):
-    from dsl_probe.share.claim_facts import _grammars
+    from dsl_probe.share.claims.facts import _grammars
 
     run, _, _ = three
     bits = run.json("languages/model-b/grammar.json")

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from dsl_probe.share.foresee import aurocs, calibration_errors, exchanged, foresee, some_problems
+from dsl_probe.share.claims.foresee import aurocs, calibration_errors, exchanged, foresee, some_problems
 
 
 def made(seed: int, planted: bool, problems: int = 150, samples: int = 2):

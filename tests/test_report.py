@@ -22,11 +22,11 @@ import dsl_probe
 from dsl_probe import store
 from dsl_probe.cli import main
 from dsl_probe.export import export
-from dsl_probe.share import report_sources
 from dsl_probe.share.blocks import Heading, Items, Paragraph, Plot, Table, as_html, as_markdown
 from dsl_probe.share.growth import GrowthConfig
 from dsl_probe.share.report import report
-from dsl_probe.share.report_sources import pathless
+from dsl_probe.share.report import sources as report_sources
+from dsl_probe.share.report.sources import pathless
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = set("html head meta title style body nav ol li a h1 h2 h3 h4 p ul table thead tbody tr th td div".split())  # noqa: SIM905

@@ -10,12 +10,11 @@ from scipy import stats
 
 import dsl_probe
 from dsl_probe.cli import main
-from dsl_probe.share import planting, recall, splits
 from dsl_probe.share.comparison import EQUAL
 from dsl_probe.share.contrast import RAW
 from dsl_probe.share.corpus import Corpus, choose_sample, cuts, trace_counts
-from dsl_probe.share.spikes import KINDS, NUMBER, Known, Spike, draw_spikes
-from dsl_probe.share.validate import ValidateConfig, validate
+from dsl_probe.share.validate import ValidateConfig, planting, recall, splits, validate
+from dsl_probe.share.validate.spikes import KINDS, NUMBER, Known, Spike, draw_spikes
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 

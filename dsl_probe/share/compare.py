@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
 from dsl_probe.share.accuracy import same_accuracy, sample_accuracy
-from dsl_probe.share.claim_facts import read_facts
 from dsl_probe.share.claims import claims
+from dsl_probe.share.claims.facts import read_facts
 from dsl_probe.share.comparison import (
     EQUAL,
     MATCHED,

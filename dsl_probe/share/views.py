@@ -100,7 +100,7 @@ def validate(runs: Runs, out: str | Path | None = None, **options: Any) -> View:
 
 def page(done: Comparison, path: str | Path | None = None) -> str:
     """A comparison as one HTML page: claims, findings, motifs, sharing, legibility."""
-    from dsl_probe.share.report_comparison import comparison_section
+    from dsl_probe.share.report.comparison import comparison_section
 
     blocks = [Heading(f"Comparison {done.id}", 1), *comparison_section(done.run, done.id)]
     return written(as_html(blocks), path)

@@ -17,10 +17,10 @@ import numpy as np
 from scipy import sparse
 from tables import write_report
 
-from dsl_probe.share import splits
 from dsl_probe.share.comparison import EQUAL
 from dsl_probe.share.contrast import ALPHA, RAW, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample, cuts, trace_counts, unit_counts
+from dsl_probe.share.validate import splits
 from dsl_probe.share.vocab import jensen_shannon
 from dsl_probe.store import Run
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from dsl_probe.collect.steps import wilson
-from dsl_probe.share.recall import BINS
-from dsl_probe.share.spikes import REPURPOSED
 from dsl_probe.share.validate import ValidateConfig, validate
+from dsl_probe.share.validate.recall import BINS
+from dsl_probe.share.validate.spikes import REPURPOSED
 from dsl_probe.store import Run
 
 MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)", "unpaired": "starzmustdie/Qwen-2.5-3B-rlft"}

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from dsl_probe.groups import short
+from dsl_probe.share.claims.verdicts import SUPPORTED, UNDECIDED, Claim
 from dsl_probe.share.comparison import Comparison
-from dsl_probe.share.verdicts import SUPPORTED, UNDECIDED, Claim
 from dsl_probe.store import Run
 
 HERE = Path(__file__).resolve().parent

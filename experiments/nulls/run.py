@@ -18,7 +18,7 @@ from dsl_probe.share.compare import compare_rows
 from dsl_probe.share.comparison import CompareConfig
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.corpus import Corpus
-from dsl_probe.share.splits import split_problems, split_within
+from dsl_probe.share.validate.splits import split_problems, split_within
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 

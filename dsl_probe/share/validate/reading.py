@@ -8,9 +8,9 @@ import numpy as np
 from scipy import stats
 
 from dsl_probe.collect.steps import wilson
-from dsl_probe.share import recall
 from dsl_probe.share.contrast import ALPHA, RAW
-from dsl_probe.share.spikes import REPURPOSED
+from dsl_probe.share.validate import recall
+from dsl_probe.share.validate.spikes import REPURPOSED
 
 WITHIN, WHOLE, CUT, LENGTH = "within problems", "whole problems", "cut", "by length"
 NULLS = (WITHIN, WHOLE, CUT, LENGTH)

@@ -8,8 +8,8 @@ import numpy as np
 from dsl_probe.share.blocks import Block, Heading, Items, Paragraph, Plot, Table, figure_text, interval_text
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.figures import Line, curve
-from dsl_probe.share.report_sources import origin
-from dsl_probe.share.report_traces import MOST_ROWS, more
+from dsl_probe.share.report.sources import origin
+from dsl_probe.share.report.traces import MOST_ROWS, more
 from dsl_probe.store import Run
 
 _TOP, _LINES = 12, 4

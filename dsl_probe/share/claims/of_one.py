@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from dsl_probe.share.claim_facts import LEAST_SAMPLES, Facts
-from dsl_probe.share.verdicts import UNDECIDED, Claim, above, below, figure, judged, row, together, written
+from dsl_probe.share.claims.facts import LEAST_SAMPLES, Facts
+from dsl_probe.share.claims.verdicts import UNDECIDED, Claim, above, below, figure, judged, row, together, written
 
 AUROC = 0.55
 ALPHA = 0.05

@@ -11,8 +11,8 @@ from dsl_probe.share.comparison import Comparison
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.figures import Dot, heatmap, intervals, volcano
 from dsl_probe.share.findings import findings, representatives, strongest
-from dsl_probe.share.report_sources import origin
-from dsl_probe.share.report_traces import MOST_ROWS, more
+from dsl_probe.share.report.sources import origin
+from dsl_probe.share.report.traces import MOST_ROWS, more
 from dsl_probe.store import Run
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dsl_probe.share.claim_facts import Facts
-from dsl_probe.share.means import Estimate
-from dsl_probe.share.verdicts import (
+from dsl_probe.share.claims.facts import Facts
+from dsl_probe.share.claims.verdicts import (
     CONTRADICTED,
     SUPPORTED,
     UNDECIDED,
@@ -19,6 +18,7 @@ from dsl_probe.share.verdicts import (
     together,
     written,
 )
+from dsl_probe.share.means import Estimate
 
 ACCURACY = 0.05
 SHARING = 0.05

@@ -12,10 +12,10 @@ import pyarrow as pa
 from dsl_probe.collect.curve import CURVE_COLUMNS, curve_table
 from dsl_probe.mine.corpus import group_column
 from dsl_probe.mine.language import read_grammar
+from dsl_probe.share.claims.foresee import Foresight, foresee, motif_counts, some_problems
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.corpus import Corpus
 from dsl_probe.share.differences import PAIRS, Sides, measure_rows
-from dsl_probe.share.foresee import Foresight, foresee, motif_counts, some_problems
 from dsl_probe.share.legibility import problems_of_domains
 from dsl_probe.share.means import Estimate, mean_interval, problem_means
 from dsl_probe.store import Run

@@ -1,6 +1,6 @@
 """Why a verdict may be wrong for this run: each threat is computed from the data, and names its figure."""
 
-from dsl_probe.share.claim_facts import Facts, Group
+from dsl_probe.share.claims.facts import Facts, Group
 
 LENGTHS = 1.5
 ACCURACY = 0.05

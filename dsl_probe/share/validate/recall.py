@@ -10,7 +10,7 @@ import numpy as np
 from dsl_probe.collect.steps import wilson
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.corpus import Sample, cuts
-from dsl_probe.share.planting import PlantedCorpus
+from dsl_probe.share.validate.planting import PlantedCorpus
 
 LEAST_OVERLAP = 0.5
 _WHOLE = 0.9

@@ -7,17 +7,17 @@ what the claim says; where the data allow either, or a group is missing, the cla
 from collections.abc import Callable
 from dataclasses import replace
 
-from dsl_probe.share.claim_facts import Facts
-from dsl_probe.share.claims_of_one import log_compute, predictable_errors, verified_data
-from dsl_probe.share.claims_of_two import (
+from dsl_probe.share.claims.facts import Facts
+from dsl_probe.share.claims.of_one import log_compute, predictable_errors, verified_data
+from dsl_probe.share.claims.of_two import (
     alike,
     incoherent_outside,
     legible_without_sft,
     own_language,
     shared_vocabulary,
 )
-from dsl_probe.share.threats import threats
-from dsl_probe.share.verdicts import Claim
+from dsl_probe.share.claims.threats import threats
+from dsl_probe.share.claims.verdicts import Claim
 
 RULES: tuple[Callable[[Facts], Claim], ...] = (
     legible_without_sft,

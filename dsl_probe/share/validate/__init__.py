@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
 from dsl_probe.mine.stage import MineConfig
-from dsl_probe.share import planting, reading, recall, spikes, splits
 from dsl_probe.share.comparison import EQUAL
 from dsl_probe.share.contrast import ALPHA, RAW, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample
-from dsl_probe.share.reading import ValidateResult
+from dsl_probe.share.validate import planting, reading, recall, spikes, splits
+from dsl_probe.share.validate.reading import ValidateResult
 from dsl_probe.store import Run
 from dsl_probe.types import VALIDATION, UserError
 

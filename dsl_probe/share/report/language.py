@@ -8,7 +8,7 @@ from dsl_probe.mine.dictionary import Entry, dictionary
 from dsl_probe.mine.language import read_grammar
 from dsl_probe.mine.uses import language_config
 from dsl_probe.share.blocks import Block, Heading, Paragraph, Table, figure_text, interval_text
-from dsl_probe.share.report_sources import origin
+from dsl_probe.share.report.sources import origin
 from dsl_probe.store import Run
 
 _ENTRIES = 12

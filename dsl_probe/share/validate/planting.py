@@ -10,7 +10,7 @@ import pyarrow as pa
 from dsl_probe.mine.corpus import units_of
 from dsl_probe.mine.stage import MineConfig, mine_motifs
 from dsl_probe.share.corpus import Corpus
-from dsl_probe.share.spikes import GAP, NUMBER, REPURPOSED, Known, Spike
+from dsl_probe.share.validate.spikes import GAP, NUMBER, REPURPOSED, Known, Spike
 from dsl_probe.store import Run
 
 _WIDEST_GAP = 3
