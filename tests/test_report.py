@@ -27,6 +27,7 @@ from dsl_probe.share.growth import GrowthConfig
 from dsl_probe.share.report import report
 from dsl_probe.share.report import sources as report_sources
 from dsl_probe.share.report.sources import pathless
+from dsl_probe.types import VALIDATION
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = set("html head meta title style body nav ol li a h1 h2 h3 h4 p ul table thead tbody tr th td div".split())  # noqa: SIM905
@@ -177,15 +178,15 @@ def test_cells_keep_what_they_say():
 
 
 @pytest.fixture
-def whole(tiny_run, tmp_path, monkeypatch) -> dsl_probe.Run:
-    """The tiny run with claims and a validation, as other stages write them."""
-    monkeypatch.setitem(store.STAGE_FILES, "validate", ("validations/{id}/*",))
+def whole(tiny_run, tmp_path) -> dsl_probe.Run:
+    """The tiny run with a validation, as its stage writes it."""
     run = dsl_probe.Run(shutil.copytree(tiny_run, tmp_path / "copy"))
-    run.write_json("comparisons/b-vs-a/claims.json", claims(["RL-only keeps its own words"]))
     run.begin("validate.v", {"group": "model=model-b"}, run.trace_files())
-    table = pa.table({"kind": ["nonce", "symbol"], "recall": [0.975, None], "planted": [40, 1_200]})
-    name = run.write_table("validations/v/validation.parquet", table)
-    run.finish("validate.v", [name], {"id": "v", "reading": "found with probability .8", "splits": 20}, seed=0)
+    name = run.write_table("validations/v/validation.parquet", VALIDATION.empty_table())
+    null = {"kind": "cut", "matched": "raw", "exact": False, "splits": 20, "with_any": 20, "bound": 3, "mean": 291.6}
+    found = {"low": 10, "high": 20, "n": 40, "found": 39, "share": 0.975, "ci_low": 0.9, "ci_high": 0.99}
+    counts = {"id": "v", "reading": ["found with probability .8"], "nulls": [null], "recall": {"nonce": [found]}}
+    run.finish("validate.v", [name], counts, seed=0)
     return run
 
 
@@ -212,12 +213,13 @@ def test_the_report_says_what_the_tables_hold(whole):
     own = next(t for t in tables if t.caption.startswith("1 of 1 entries"))
     assert own.rows[0][0] == "zorp" and own.columns[-2:] == ("reference", "G2")
     claim = next(t for t in tables if t.columns[0] == "claim")
-    assert claim.rows == [
-        ("RL-only keeps its own words", "undecided", claim.rows[0][2], "0.250 [-0.500, 1.000]", "120")
-    ]
-    planted = next(t for t in tables if t.columns[0] == "kind" and "recall" in t.columns)
-    assert planted.rows == [("nonce", "0.975", "40"), ("symbol", "–", "1,200")]
-    assert "It may be wrong: one model of a regime" in text and "reading: found with probability .8" in text
+    assert [r[:2] for r in claim.rows] == [(c.claim, c.verdict) for c in comparison.claims]
+    planted = next(t for t in tables if t.columns[-1] == "share found")
+    assert planted.rows == [("nonce", "10 to 19", "40", "39", "0.975 [0.900, 0.990]")]
+    silent = next(t for t in tables if t.columns[0] == "split, nothing planted")
+    assert silent.rows == [("cut", "raw", "20", "20", "no null", "291.60")]
+    assert all(f"It may be wrong: {c.threats[0]}"[:60] in text for c in comparison.claims if c.threats)
+    assert "- found with probability .8" in text
 
 
 def test_every_table_names_its_file_and_the_appendix_its_hash(whole):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from dsl_probe.share.blocks import Block, Heading, Items, Plot, Table, as_html
 from dsl_probe.share.compare import compare
 from dsl_probe.share.comparison import Comparison
-from dsl_probe.share.figures import Dot, Figure, Line, board, curve, intervals
+from dsl_probe.share.figures import Dot, Figure, board, intervals
 from dsl_probe.share.findings import findings
+from dsl_probe.share.report.comparison import comparison_section
+from dsl_probe.share.report.validation import recall_figure
 from dsl_probe.share.union import Runs, one_run
 from dsl_probe.share.validate import validate as of_traces
 from dsl_probe.store import replacing
@@ -87,21 +89,13 @@ def validate(runs: Runs, out: str | Path | None = None, **options: Any) -> View:
     """
     run = one_run(runs, out)
     done = of_traces(run, **options)
-    lines = []
-    for kind, bins in done.recall.items():
-        middle = [(b["low"] + b["high"] - 1) / 2 for b in bins]
-        share, low, high = ([b[name] for b in bins] for name in ("share", "ci_low", "ci_high"))
-        lines.append(Line(kind, middle, share, low, high))
-    title = f"Planted motifs found by net discordant problems: {done.id}"
-    figure = curve(lines, title, "net discordant problems", "share found")
+    figure = recall_figure(done.recall, done.id)
     table = run.frame(f"validations/{done.id}/validation")
     return View(f"Validation: {done.id}", table, done.reading, figure)
 
 
 def page(done: Comparison, path: str | Path | None = None) -> str:
     """A comparison as one HTML page: claims, findings, motifs, sharing, legibility."""
-    from dsl_probe.share.report.comparison import comparison_section
-
     blocks = [Heading(f"Comparison {done.id}", 1), *comparison_section(done.run, done.id)]
     return written(as_html(blocks), path)
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dsl_probe import __version__
 from dsl_probe.share.blocks import Block, Heading, Items, Paragraph
 from dsl_probe.share.report.comparison import claims_command, comparison_section
-from dsl_probe.share.report.growth import growth_section, validation_section
+from dsl_probe.share.report.growth import growth_section
 from dsl_probe.share.report.language import language_section
 from dsl_probe.share.report.sources import appendix, citation
 from dsl_probe.share.report.traces import traces_section
+from dsl_probe.share.report.validation import validation_section
 from dsl_probe.store import Run
 
 _LIMITS = (

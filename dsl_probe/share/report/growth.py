@@ -1,15 +1,13 @@
-"""The parts of a report on growth over training, and on what a validation recovered of what was planted."""
+"""The part of a report on growth over training."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from dsl_probe.share.blocks import Block, Heading, Items, Paragraph, Plot, Table, figure_text, interval_text
+from dsl_probe.share.blocks import Block, Heading, Paragraph, Plot, Table, figure_text, interval_text
 from dsl_probe.share.contrast import ALPHA
 from dsl_probe.share.figures import Line, curve
 from dsl_probe.share.report.sources import origin
-from dsl_probe.share.report.traces import MOST_ROWS, more
 from dsl_probe.store import Run
 
 _TOP, _LINES = 12, 4
@@ -62,30 +60,3 @@ def growth_section(run: Run) -> Iterator[Block]:
         yield Plot(
             curve(lines, f"{name}: share of traces that hold it, by step, with 95 % bands", "step", "share"), behind
         )
-
-
-def validation_section(run: Run) -> Iterator[Block]:
-    """What the tool finds of motifs that were planted in these traces, and what it invents where nothing was."""
-    done = [stage for stage in run.stages() if stage.startswith("validate.")]
-    if not done:
-        return
-    yield Heading("Validation on these traces")
-    for stage in done:
-        id = stage.partition(".")[2]
-        counts = run.counts(stage)
-        yield Heading(f"Validation {id}", 3)
-        told = [f"{name}: {_cell(value)}" for name, value in counts.items() if not isinstance(value, dict | list)]
-        yield Items(told)
-        name = f"validations/{id}/validation"
-        if run.has(f"{name}.parquet"):
-            table = run.table(name)
-            rows = [tuple(_cell(v) for v in row.values()) for row in table.slice(0, MOST_ROWS).to_pylist()]
-            yield Table(table.column_names, rows, more(table.num_rows, MOST_ROWS), origin(run, f"{name}.parquet"))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return figure_text(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "–" if value is None else str(value)
