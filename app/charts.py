@@ -142,7 +142,7 @@ def over_training(frame: pd.DataFrame) -> alt.LayerChart:
 def recall(bins: pd.DataFrame) -> alt.LayerChart:
     """Share of planted motifs found by d, one line a kind, with 95 % limits; bins: kind, d, share, ci_low, ci_high."""
     base = alt.Chart(bins).encode(
-        x=alt.X("d:Q", title="problems in which only one side holds the motif, net (middle of the bin)"),
+        x=alt.X("d:Q", title="problems that one side alone holds (middle of the bin)"),
         color=alt.Color("kind:N", title=None, scale=alt.Scale(scheme="tableau10")),
     )
     whisker = base.mark_rule(opacity=0.4).encode(

@@ -36,7 +36,8 @@ if counts["corpora"]:
     st.altair_chart(charts.recall(bins))
     st.caption(
         f"{counts['problems_each']:,} problems hold each motif, {counts['planted']:.1%} of the units at most are "
-        "planted. d: problems in which only A's side holds the motif, less those in which only B's does."
+        "planted. Where both sides hold a motif, as many problems are given as one side alone would have to hold for "
+        "the same evidence."
     )
 st.subheader("Nothing planted")
 st.dataframe(
@@ -57,7 +58,7 @@ if counts["corpora"]:
     st.subheader("Each planted motif")
     rows = data.planted(data.key(run, f"validate.{id}"), id)
     each = rows.groupby(["kind", "motif", "background"], sort=False, as_index=False).agg(
-        splits=("found", "size"), d=("d", "mean"), found=("found", "mean"), presence=("found_presence", "mean")
+        splits=("found", "size"), d=("one_sided", "mean"), found=("found", "mean"), presence=("found_presence", "mean")
     )
     st.dataframe(
         each.assign(motif=[labels.one_line(text, 80) for text in each["motif"]]),
@@ -67,7 +68,7 @@ if counts["corpora"]:
             "kind": st.column_config.TextColumn(width=120),
             "motif": st.column_config.TextColumn(width=220),
             "background": number("held before by", format="percent", help="share of the traces"),
-            "d": number("d, mean", format="%.1f"),
+            "d": number("problems of one side alone, mean", format="%.1f"),
             "found": number("found by its rate", format="%.2f", help="share of the splits"),
             "presence": number("found by the traces that hold it", format="%.2f", help="share of the splits"),
         },

@@ -22,7 +22,15 @@ from dsl_probe.store import Run
 MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)", "unpaired": "starzmustdie/Qwen-2.5-3B-rlft"}
 SPLITS = 30
 LEAST = {30: 0.8, 40: 0.95}
+# How a difference is counted: problems of one side alone that are as easy to find, and the net number.
+COUNTED = {"one_sided": "s", "d": "d"}
 TESTS = {"found": "rate", "found_presence": "presence"}
+
+WORDS = (
+    "d: problems in which only A's side holds the planted motif, less those in which only B's does. s = d abs(d) / n, n",
+    "the problems in which one side alone holds it: as many problems of one side, and none of the other, are as hard to",
+    "tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05. Recall (95 % limits; number).",
+)
 
 
 def main() -> None:
@@ -30,7 +38,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     options = parser.parse_args()
     run = Run(options.run)
-    lines = ["# Planted motifs: result", "", "`experiments/calibration/spikes.py` writes this file."]
+    lines = ["# Planted motifs: result", "", "`experiments/calibration/spikes.py` writes this file.", "", *WORDS]
     for design, model in MODELS.items():
         begun = time.perf_counter()
         config = ValidateConfig(
@@ -47,7 +55,18 @@ def main() -> None:
         rows = run.frame(f"validations/{result.id}/validation")
         lines += ["", f"## {model}, {result.design}", ""]
         lines += [f"- {sentence}" for sentence in result.reading]
-        lines += ["", about(result, rows), "", *by_kind(rows), "", *by_bin(rows), "", *by_background(rows)]
+        lines += [
+            "",
+            about(result, rows),
+            "",
+            *by_kind(rows, "one_sided"),
+            "",
+            *by_kind(rows, "d"),
+            "",
+            *by_bin(rows),
+            "",
+            *by_background(rows),
+        ]
     Path(__file__).with_name("SPIKES.md").write_text("\n".join(lines) + "\n")
 
 
@@ -56,7 +75,7 @@ def about(result, rows: pd.DataFrame) -> str:
     tested = rows[rows.what == "spike"].tested.astype(bool).mean()
     return (
         f"{motifs} motifs in {result.problems_each} problems each, {result.corpora} corpora, at most "
-        f"{result.planted:.2%} of the units of any planted; {SPLITS} splits of each. A motif that has half or more of its "
+        f"{result.planted:.2%} of the units of any planted; {SPLITS} splits of each. A motif with half or more of its "
         f"units in common with the planted one was mined and tested in {tested:.1%} of all splits."
     )
 
@@ -69,29 +88,29 @@ def share(some: pd.Series) -> str:
     return f"{found / n:.2f} ({low:.2f} to {high:.2f}; {n})"
 
 
-def by_kind(rows: pd.DataFrame) -> list[str]:
-    """Against what is wanted: .8 where d >= 30, .95 where d >= 40."""
-    wanted = [f"{name}, d >= {d}, wanted {least}" for name in TESTS.values() for d, least in LEAST.items()]
+def by_kind(rows: pd.DataFrame, of: str) -> list[str]:
+    """Against what is wanted: .8 from 30, .95 from 40 problems on."""
+    wanted = [f"{name}, {COUNTED[of]} >= {d}, wanted {least}" for name in TESTS.values() for d, least in LEAST.items()]
     lines = ["| kind | " + " | ".join(wanted) + " |", "|---" * (len(wanted) + 1) + "|"]
     spiked = rows[rows.what == "spike"]
     for kind in [*(k for k in spiked.kind.unique() if k != REPURPOSED), "all but re-purposed"]:
         own = spiked[(spiked.kind == kind) | ((kind == "all but re-purposed") & (spiked.kind != REPURPOSED))]
-        cells = [share(own[own.d >= d][column].astype(bool)) for column in TESTS for d in LEAST]
+        cells = [share(own[own[of] >= d][column].astype(bool)) for column in TESTS for d in LEAST]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return lines
 
 
 def by_bin(rows: pd.DataFrame) -> list[str]:
-    """All kinds but re-purposed, by d in whole texts and in what is left of them at equal units."""
+    """All kinds but re-purposed, by either count."""
     own = rows[(rows.what == "spike") & (rows.kind != REPURPOSED)]
-    names = [f"{test}, by {of}" for of in ("d", "d kept at equal units") for test in TESTS.values()]
-    lines = ["| d | " + " | ".join([*names, "found whole, rate, by d"]) + " |", "|---" * (len(names) + 2) + "|"]
+    names = [f"{test}, by {of}" for of in COUNTED.values() for test in TESTS.values()]
+    lines = ["| problems | " + " | ".join([*names, "found whole, rate, by s"]) + " |", "|---" * (len(names) + 2) + "|"]
     for low, high in pairwise(BINS):
-        inside = {of: own[(own[of] >= low) & (own[of] < high)] for of in ("d", "d_kept")}
-        if len(inside["d"]) or len(inside["d_kept"]):
+        inside = {of: own[(own[of] >= low) & (own[of] < high)] for of in COUNTED}
+        if any(map(len, inside.values())):
             cells = [share(some[column].astype(bool)) for some in inside.values() for column in TESTS]
             name = f"below {high}" if low < 0 else f"{low} or more" if high > 1_000 else f"{low} to {high - 1}"
-            lines.append(f"| {name} | " + " | ".join([*cells, share(inside["d"].whole.astype(bool))]) + " |")
+            lines.append(f"| {name} | " + " | ".join([*cells, share(inside["one_sided"].whole.astype(bool))]) + " |")
     return lines
 
 
@@ -99,10 +118,12 @@ def by_background(rows: pd.DataFrame) -> list[str]:
     """Re-purposed words by the share of traces that held them before."""
     own = rows[(rows.what == "spike") & (rows.kind == REPURPOSED)]
     bins = [(10, 20), (20, 30), (30, 40), (40, 1_000_000)]
-    heads = [f"d {low} to {high - 1}" if high < 1_000 else f"d >= {low}" for low, high in bins]
+    heads = [f"s {low} to {high - 1}" if high < 1_000 else f"s >= {low}" for low, high in bins]
     lines = ["| word | traces that hold it | " + " | ".join(heads) + " |", "|---" * (len(bins) + 2) + "|"]
     for (background, word), some in own.groupby(["background", "motif"]):
-        cells = [share(some[(some.d >= low) & (some.d < high)].found.astype(bool)) for low, high in bins]
+        cells = [
+            share(some[(some.one_sided >= low) & (some.one_sided < high)].found.astype(bool)) for low, high in bins
+        ]
         lines.append(f"| {word} | {background:.1%} | " + " | ".join(cells) + " |")
     return lines
 

@@ -114,7 +114,8 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     several copies of the traces so that at most 2 % of the units of any are planted (more in very short texts). Each
     copy is mined as the run was. In each split every planted trace goes to A with a chance of its motif's own, uniform
     in .5 .. 1, so that d, the problems in which only A's side holds the motif less those in which only B's does, runs
-    from about 0 to K; where two motifs of a problem disagree the lot decides, and d is counted after it. Found: by a
+    from about 0 to K; where two motifs of a problem disagree the lot decides, and d is counted after it. Recall is
+    given by `recall.one_sided`: 60 problems against 20 are harder to tell from chance than 40 against none. Found: by a
     discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside it
     by the second test, of how many traces hold it (p_adj_presence).
 

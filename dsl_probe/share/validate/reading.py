@@ -35,8 +35,8 @@ class Null:
 @dataclass(frozen=True)
 class ValidateResult:
     """What `validate` counted. design: paired (samples within problems) or unpaired (whole problems); problems: those
-    that it can split. recall: kind -> bins of d. needed: kind -> d at which .8 are found, None where no d that was
-    tried reaches it; new: of all kinds but re-purposed. background: share of traces that held a re-purposed word ->
+    that it can split. recall: kind -> bins of d, counted as `recall.one_sided` has it. needed: kind -> d at which .8
+    are found, None where no d that was tried reaches it. background: share of traces that held a re-purposed word ->
     bins. separate, false: discoveries that stand by themselves among what was planted, and those of them that are no
     planted motif, in `comparisons` comparisons. planted: largest share of the units of a corpus that was planted.
     """
@@ -74,7 +74,7 @@ def nulls(rows: Sequence[dict[str, Any]], paired: bool) -> list[dict[str, Any]]:
 
 
 def binned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Recall by d of some rows of planted motifs: fields of `recall.Bin`."""
+    """Recall by d, one-sided, of some rows of planted motifs: fields of `recall.Bin`."""
     return [asdict(b) for b in recall.bins(*_columns(rows))] if rows else []
 
 
@@ -86,7 +86,7 @@ def fitted(rows: Sequence[dict[str, Any]], test: str = "found") -> recall.Curve 
 
 
 def _columns(rows: Sequence[dict[str, Any]], test: str = "found") -> tuple[np.ndarray, np.ndarray]:
-    return np.array([row["d"] for row in rows]), np.array([row[test] for row in rows], bool)
+    return np.array([row["one_sided"] for row in rows]), np.array([row[test] for row in rows], bool)
 
 
 def sentences(result: ValidateResult, curve: recall.Curve | None, presence: recall.Curve | None) -> tuple[str, ...]:

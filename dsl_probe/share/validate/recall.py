@@ -19,7 +19,7 @@ BINS = (-1_000_000, 10, 20, 30, 40, 60, 80, 120, 1_000_000)
 
 @dataclass(frozen=True)
 class Bin:
-    """Share of planted motifs found where d is in low .. high - 1, with its 95 % limits (Wilson); n motifs."""
+    """Share of planted motifs found where d (here `one_sided`) is in low .. high - 1, with 95 % limits (Wilson)."""
 
     low: int
     high: int
@@ -70,8 +70,8 @@ def _best(start, stop, use, gap, size):
     return best, share
 
 
-def net_problems(planted: PlantedCorpus, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """d of each spike, int64[spikes], in whole texts and in what is left of them at equal units.
+def net_problems(planted: PlantedCorpus, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int64[spikes] each: d in whole texts; problems held by one side alone; and d in what is left at equal units.
 
     d: problems in which only A's side holds a planted use, less those in which only B's does.
     """
@@ -82,13 +82,27 @@ def net_problems(planted: PlantedCorpus, sample: Sample) -> tuple[np.ndarray, np
     at, spike = place[planted.trace[here]], planted.spike[here]
     read = corpus.counted[planted.last[here] + 1] - corpus.counted[corpus.bounds[planted.trace[here]]]
     kept = read <= cuts(sample, corpus.units)[at]
-    return _net(spike, at, sample, len(planted.spikes)), _net(spike[kept], at[kept], sample, len(planted.spikes))
+    d, held = _net(spike, at, sample, len(planted.spikes))
+    return d, held, _net(spike[kept], at[kept], sample, len(planted.spikes))[0]
 
 
-def _net(spike: np.ndarray, at: np.ndarray, sample: Sample, spikes: int) -> np.ndarray:
+def _net(spike: np.ndarray, at: np.ndarray, sample: Sample, spikes: int) -> tuple[np.ndarray, np.ndarray]:
     holds = np.zeros((2, spikes, len(sample.item_domain)), np.int64)
     holds[sample.group[at], spike, sample.item[at]] = 1
-    return (holds[0] - holds[1]).sum(1)
+    net = holds[0] - holds[1]
+    return net.sum(1), np.abs(net).sum(1)
+
+
+def one_sided(d: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Problems that one side alone would have to hold, and the other never, to be as easy to find: d |d| / held.
+
+    The studentised sum of n differences of one size, of which d more are positive, is d / sqrt(n); it is sqrt(s) where
+    all of s are positive. d int[n]; held int[n]: problems in which one side alone holds the motif.
+
+    >>> one_sided(np.array([40, 40]), np.array([40, 80]))
+    array([40., 20.])
+    """
+    return d * np.abs(d) / np.maximum(held, 1)
 
 
 def score(
@@ -99,8 +113,8 @@ def score(
 
     overlap: as `overlaps` has it. found: by a discovery on A's side whose occurrences overlap the spike's uses by .5 or
     more on average; whole: by .9. iou: the most that any such discovery has. found_presence: by the test of how many
-    traces hold a motif (A's side is taken from the rate). tested: any motif with .5 was. d, d_kept: `net_problems`.
-    False: less than .5 with every spike.
+    traces hold a motif (A's side is taken from the rate). tested: any motif with .5 was. d, held, d_kept, one_sided:
+    `net_problems`, `one_sided`. False: less than .5 with every spike.
     """
     row = {name: i for i, name in enumerate(planted.corpus.motifs["motif_id"].to_pylist())}
     shares = overlap[[row[name] for name in found["motif_id"].to_pylist()]]
@@ -108,14 +122,17 @@ def score(
     best = shares[sure & in_a].max(0, initial=0)
     held = shares[(found["p_adj_presence"] <= ALPHA) & in_a].max(0, initial=0)
     tested = shares.max(0, initial=0)
-    d, kept = net_problems(planted, sample)
+    d, held, kept = net_problems(planted, sample)
+    alone = one_sided(d, held)
     rows = [
         {
             "kind": spike.kind,
             "motif": spike.text,
             "background": spike.background,
             "d": int(d[k]),
+            "held": int(held[k]),
             "d_kept": int(kept[k]),
+            "one_sided": float(alone[k]),
             "tested": bool(tested[k] >= LEAST_OVERLAP),
             "iou": float(best[k]),
             "found": bool(best[k] >= LEAST_OVERLAP),
@@ -124,13 +141,13 @@ def score(
         }
         for k, spike in enumerate(planted.spikes)
     ]
-    alone = sure & np.array([head is None for head in found["part_of"].to_pylist()], bool)
-    false = alone & (shares.max(1, initial=0) < LEAST_OVERLAP)
-    return rows, {"discoveries": int(sure.sum()), "separate": int(alone.sum()), "false": int(false.sum())}
+    separate = sure & np.array([head is None for head in found["part_of"].to_pylist()], bool)
+    false = separate & (shares.max(1, initial=0) < LEAST_OVERLAP)
+    return rows, {"discoveries": int(sure.sum()), "separate": int(separate.sum()), "false": int(false.sum())}
 
 
 def bins(d: np.ndarray, found: np.ndarray) -> list[Bin]:
-    """Recall by d, in the bins that hold any: d int[n], found bool[n].
+    """Recall by d, in the bins that hold any: d float[n], found bool[n].
 
     >>> bins(np.array([5, 35, 36]), np.array([False, True, True]))[1].share
     1.0
@@ -140,15 +157,14 @@ def bins(d: np.ndarray, found: np.ndarray) -> list[Bin]:
         here = (d >= low) & (d < high)
         if here.any():
             n, right = int(here.sum()), int(found[here].sum())
-            made.append(
-                Bin(max(low, int(d.min())), min(high, int(d.max()) + 1), n, right, right / n, *wilson(right, n))
-            )
+            ends = max(low, int(np.floor(d.min()))), min(high, int(d.max()) + 1)
+            made.append(Bin(*ends, n, right, right / n, *wilson(right, n)))
     return made
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Chance of being found as a logistic function of d, fitted up to d of `highest`."""
+    """Chance of being found as a logistic function of d (here `one_sided`), fitted up to d of `highest`."""
 
     intercept: float
     slope: float
@@ -167,7 +183,7 @@ class Curve:
 
 
 def fit(d: np.ndarray, found: np.ndarray) -> Curve:
-    """Logistic regression of found, bool[n], on d, int[n], by Newton steps.
+    """Logistic regression of found, bool[n], on d, float[n], by Newton steps.
 
     A ridge of .001 on the slope over standardised d keeps the fit finite where d parts found from missed.
 
