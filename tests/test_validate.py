@@ -223,6 +223,7 @@ def test_what_was_planted_is_found_and_nothing_else(validated):
     assert spiked.tested.all() and result.planted < 0.02 and result.problems_each == 60
     assert new[new.one_sided >= 40].found.mean() >= 0.8 and not new[new.one_sided < 10].found.any()
     assert new[new.one_sided >= 40].found_presence.mean() >= 0.9
+    assert not new[new.one_sided < 10].found_presence.any()
     # Each comparison may have a false discovery with probability .05.
     assert result.separate > 20 and result.false <= stats.binom.ppf(0.975, result.comparisons, 0.05)
     assert result.needed["nonce"] is not None and 10 < result.needed["nonce"] < 50

@@ -2,8 +2,8 @@
 
     python experiments/calibration/spikes.py runs/real
 
-`dsl-probe validate` with more motifs, problems and splits than its defaults, on two models: one with two samples of a
-problem (paired) and one with one (unpaired). Ends by writing SPIKES.md here; what is done is not repeated.
+`dsl-probe validate` with more motifs, problems and splits than its defaults, on a model with two samples of a problem
+(paired). Ends by writing SPIKES.md here; what is done is not repeated.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from dsl_probe.share.validate.recall import BINS
 from dsl_probe.share.validate.spikes import REPURPOSED
 from dsl_probe.store import Run
 
-MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)", "unpaired": "starzmustdie/Qwen-2.5-3B-rlft"}
+MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)"}
 SPLITS = 30
 LEAST = {30: 0.8, 40: 0.95}
 # How a difference is counted: problems of one side alone that are as easy to find, and the net number.
@@ -27,9 +27,10 @@ COUNTED = {"one_sided": "s", "d": "d"}
 TESTS = {"found": "rate", "found_presence": "presence"}
 
 WORDS = (
-    "d: problems in which only A's side holds the planted motif, less those in which only B's does. s = d abs(d) / n, n",
-    "the problems in which one side alone holds it: as many problems of one side, and none of the other, are as hard to",
-    "tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05. Recall (95 % limits; number).",
+    "d: problems in which only A's side holds the planted motif, less those in which only B's does. s = d abs(d) / n,",
+    "n the problems in which one side alone holds it: so many problems of one side, and none of the other, are as hard",
+    "to tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05. In brackets 95 % limits;",
+    "number of motifs and splits.",
 )
 
 
@@ -55,18 +56,10 @@ def main() -> None:
         rows = run.frame(f"validations/{result.id}/validation")
         lines += ["", f"## {model}, {result.design}", ""]
         lines += [f"- {sentence}" for sentence in result.reading]
-        lines += [
-            "",
-            about(result, rows),
-            "",
-            *by_kind(rows, "one_sided"),
-            "",
-            *by_kind(rows, "d"),
-            "",
-            *by_bin(rows),
-            "",
-            *by_background(rows),
-        ]
+        tables = [by_kind(rows, "one_sided"), by_kind(rows, "d"), by_bin(rows), by_background(rows)]
+        lines += ["", about(result, rows)]
+        for table in tables:
+            lines += ["", *table]
     Path(__file__).with_name("SPIKES.md").write_text("\n".join(lines) + "\n")
 
 

@@ -119,6 +119,9 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside it
     by the second test, of how many traces hold it (p_adj_presence).
 
+    Unpaired, recall is understated: planted problems go to A more often than to B, so that A holds more problems, and
+    part of d is what chance gives the larger side.
+
     What it does not show: that a model's own inventions look like these. They may be rarer, bound to one domain, or
     longer; they may stand where planted ones do not, which are put at random places of the text.
     """

@@ -120,7 +120,7 @@ def score(
     shares = overlap[[row[name] for name in found["motif_id"].to_pylist()]]
     in_a, sure = found["z"] > 0, found["p_adj"] <= ALPHA
     best = shares[sure & in_a].max(0, initial=0)
-    held = shares[(found["p_adj_presence"] <= ALPHA) & in_a].max(0, initial=0)
+    present = shares[(found["p_adj_presence"] <= ALPHA) & in_a].max(0, initial=0)
     tested = shares.max(0, initial=0)
     d, held, kept = net_problems(planted, sample)
     alone = one_sided(d, held)
@@ -137,7 +137,7 @@ def score(
             "iou": float(best[k]),
             "found": bool(best[k] >= LEAST_OVERLAP),
             "whole": bool(best[k] >= _WHOLE),
-            "found_presence": bool(held[k] >= LEAST_OVERLAP),
+            "found_presence": bool(present[k] >= LEAST_OVERLAP),
         }
         for k, spike in enumerate(planted.spikes)
     ]
