@@ -65,14 +65,14 @@ def test_leading_traces_go_where_they_are_sent(paired):
     rng = np.random.default_rng(3)
     problem = np.repeat(np.arange(20), [2, 3, 4, 5] * 5)
     lead = np.array([np.flatnonzero(problem == p)[-1] for p in range(0, 20, 2)])
-    to_a = rng.random(len(lead)) < 0.5
-    a, b = splits.split_leading(np.arange(len(problem)), problem, lead, to_a, paired, rng)
-    assert np.isin(lead[to_a], a).all() and np.isin(lead[~to_a], b).all() and not set(a) & set(b)
+    a, b = splits.split_leading(np.arange(len(problem)), problem, lead, paired, rng)
+    assert np.isin(lead, a).all() and not set(a) & set(b)
     if paired:
         assert (np.bincount(problem[a], minlength=20) == np.bincount(problem) // 2).all()
         assert (np.bincount(problem[b], minlength=20) == np.bincount(problem) // 2).all()
     else:
         assert not set(problem[a]) & set(problem[b]) and len(a) + len(b) == len(problem)
+        assert len(set(problem[a])) == len(set(problem[b])) == 10
 
 
 def test_by_length_puts_the_longer_sample_first():

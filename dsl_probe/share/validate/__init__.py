@@ -112,15 +112,12 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
 
     Planted: motifs of known form (`spikes.draw_spikes`), each in one trace of each of K problems, once or twice, in
     several copies of the traces so that at most 2 % of the units of any are planted (more in very short texts). Each
-    copy is mined as the run was. In each split every planted trace goes to A with a chance of its motif's own, uniform
-    in .5 .. 1, so that d, the problems in which only A's side holds the motif less those in which only B's does, runs
-    from about 0 to K; where two motifs of a problem disagree the lot decides, and d is counted after it. Recall is
-    given by `recall.one_sided`: 60 problems against 20 are harder to tell from chance than 40 against none. Found: by a
-    discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside it
-    by the second test, of how many traces hold it (p_adj_presence).
-
-    Unpaired, recall is understated: planted problems go to A more often than to B, so that A holds more problems, and
-    part of d is what chance gives the larger side.
+    copy is mined as the run was. In each split every planted trace goes to A; of each motif's K problems a share of its
+    own, uniform in 0 .. 1, stays in, and the others are left out of both sides, so that d, the problems in which only
+    A's side holds the motif less those in which only B's does, runs from 0 to K. Recall is by s = d |d| / n, n the
+    problems that one side alone holds it in (`recall.one_sided`); s is d but for words that were there before. Found:
+    by a discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside
+    it by the second test, of how many traces hold it (p_adj_presence).
 
     What it does not show: that a model's own inventions look like these. They may be rarer, bound to one domain, or
     longer; they may stand where planted ones do not, which are put at random places of the text.
@@ -233,13 +230,14 @@ def _planted(run: Run, halves: _Halves) -> tuple[list[dict[str, Any]], _Planted]
     problem, usable = corpus.problem[rows], halves.problems
     each = min(config.problems, len(usable) // 2)
     room = _MOST_PLANTED * sum(map(len, texts.starts)) / (_UNITS_A_TRACE * each)
-    per_corpus = max(1, min(len(usable) // each, int(room)))
+    # Each has its own problems; where whole problems are split, as many again are left for the other half.
+    per_corpus = max(1, min(len(usable) // (each if halves.paired else 2 * each), int(room)))
     made, shares = [], []
     order = rng.permutation(len(drawn))
     parts = np.array_split(order, -(-len(order) // per_corpus))
     for number, part in enumerate(parts):
         some = [drawn[i] for i in part]
-        chosen = [np.sort(rng.choice(usable, each, replace=False)) for _ in some]
+        chosen = [np.sort(own) for own in rng.permutation(usable)[: each * len(some)].reshape(len(some), each)]
         at = [_one_trace(problem, problems, rng) for problems in chosen]
         with tempfile.TemporaryDirectory(prefix="dsl-probe-") as folder:
             written, uses = planting.plant_texts(texts, some, at, config.seed + number)
@@ -271,14 +269,14 @@ def _one_trace(problem: np.ndarray, problems: np.ndarray, rng: np.random.Generat
 
 
 def _sides(planted: planting.PlantedCorpus, halves: _Halves, rng: np.random.Generator) -> splits.Sides:
-    """A split in which the traces of each spike go to A with a chance of its own, one planted trace a problem."""
+    """A split in which all planted traces go to A; of each spike a random share of its problems stays in."""
     put = planted.planted
-    chance = rng.uniform(0.5, 1, len(planted.spikes))
-    order = rng.permutation(np.flatnonzero(put))
+    chance = rng.uniform(0, 1, len(planted.spikes))
+    trace, first = np.unique(planted.trace[put], return_index=True)
+    stays = rng.random(len(trace)) < chance[planted.spike[put][first]]
     problem = planted.corpus.problem
-    first = order[np.unique(problem[planted.trace[order]], return_index=True)[1]]
-    to_a = rng.random(len(first)) < chance[planted.spike[first]]
-    return splits.split_leading(halves.rows, problem, planted.trace[first], to_a, halves.paired, rng)
+    rows = halves.rows[~np.isin(problem[halves.rows], problem[trace[~stays]])]
+    return splits.split_leading(rows, problem, trace[stays], halves.paired, rng)
 
 
 def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]], about: _Planted) -> ValidateResult:

@@ -39,21 +39,22 @@ def split_problems(rows: np.ndarray, problem: np.ndarray, rng: np.random.Generat
 
 
 def split_leading(
-    rows: np.ndarray, problem: np.ndarray, lead: np.ndarray, to_a: np.ndarray, paired: bool, rng: np.random.Generator
+    rows: np.ndarray, problem: np.ndarray, lead: np.ndarray, paired: bool, rng: np.random.Generator
 ) -> Sides:
-    """A random split in which some traces know their side, at most one a problem.
+    """A random split in which some traces, at most one a problem, go to A.
 
-    lead int64[j]: traces, to_a bool[j]: whether each goes to A. `paired`: samples within problems, as in
-    `split_within`; else whole problems, as in `split_problems`. All others fall as the lot has it.
+    lead int64[j]: traces. `paired`: samples within problems, as in `split_within`; else whole problems, half of all to
+    each side where the leading ones are no more than that. All others fall as the lot has it.
 
-    >>> a, b = split_leading(np.arange(4), np.array([0, 0, 1, 1]), np.array([1, 2]), np.array([True, False]), True,
-    ...                      np.random.default_rng(0))
+    >>> a, b = split_leading(np.arange(4), np.array([0, 0, 1, 1]), np.array([1, 2]), True, np.random.default_rng(0))
     >>> a.tolist(), b.tolist()
-    ([1, 3], [0, 2])
+    ([1, 2], [0, 3])
     """
     if not paired:
-        side = rng.permutation(problem.max() + 1) % 2 == 0
-        side[problem[lead]] = to_a
+        side = np.zeros(int(problem.max()) + 1, bool)
+        side[problem[lead]] = True
+        others = rng.permutation(np.setdiff1d(problem[rows], problem[lead]))
+        side[others[: max((len(others) - len(lead)) // 2, 0)]] = True
         return rows[side[problem[rows]]], rows[~side[problem[rows]]]
     follows = np.ones(len(problem), bool)
     follows[lead] = False
@@ -61,11 +62,8 @@ def split_leading(
     order = order[np.lexsort((follows[order], problem[order]))]
     place = np.arange(len(order)) - np.searchsorted(problem[order], problem[order])
     half = np.bincount(problem[order])[problem[order]] // 2
-    swapped = np.zeros(int(problem.max()) + 1, bool)
-    swapped[problem[lead]] = ~to_a
     used = place < 2 * half
-    in_a = (place < half) ^ swapped[problem[order]]
-    return np.sort(order[used & in_a]), np.sort(order[used & ~in_a])
+    return np.sort(order[used & (place < half)]), np.sort(order[used & (place >= half)])
 
 
 def split_by_length(rows: np.ndarray, problem: np.ndarray, units: np.ndarray, rng: np.random.Generator) -> Sides:
