@@ -19,18 +19,16 @@ from dsl_probe.share.validate.recall import BINS
 from dsl_probe.share.validate.spikes import REPURPOSED
 from dsl_probe.store import Run
 
-MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)"}
+MODELS = {"paired": "Qwen2.5-3B-Instruct+GRPO(RG-games)", "unpaired": "starzmustdie/Qwen-2.5-3B-rlft"}
 SPLITS = 30
 LEAST = {30: 0.8, 40: 0.95}
-# How a difference is counted: problems of one side alone that are as easy to find, and the net number.
-COUNTED = {"one_sided": "s", "d": "d"}
 TESTS = {"found": "rate", "found_presence": "presence"}
 
 WORDS = (
-    "d: problems in which only A's side holds the planted motif, less those in which only B's does. s = d abs(d) / n,",
-    "n the problems in which one side alone holds it: so many problems of one side, and none of the other, are as hard",
-    "to tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05. In brackets 95 % limits;",
-    "number of motifs and splits.",
+    "d: problems in which only A's side holds the planted motif, less those in which only B's does. s, for words that",
+    "both hold: d abs(d) / n, n the problems in which one side alone holds it, so many problems of one side and none of",
+    "the other are as hard to tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05. In",
+    "brackets 95 % limits; number of motifs and splits.",
 )
 
 
@@ -56,7 +54,7 @@ def main() -> None:
         rows = run.frame(f"validations/{result.id}/validation")
         lines += ["", f"## {model}, {result.design}", ""]
         lines += [f"- {sentence}" for sentence in result.reading]
-        tables = [by_kind(rows, "one_sided"), by_kind(rows, "d"), by_bin(rows), by_background(rows)]
+        tables = [by_kind(rows), by_bin(rows), by_background(rows)]
         lines += ["", about(result, rows)]
         for table in tables:
             lines += ["", *table]
@@ -65,11 +63,11 @@ def main() -> None:
 
 def about(result, rows: pd.DataFrame) -> str:
     motifs = rows[rows.what == "spike"].motif.nunique()
-    tested = rows[rows.what == "spike"].tested.astype(bool).mean()
+    tested = rows[(rows.what == "spike") & (rows.d >= 10)].tested.astype(bool).mean()
     return (
         f"{motifs} motifs in {result.problems_each} problems each, {result.corpora} corpora, at most "
         f"{result.planted:.2%} of the units of any planted; {SPLITS} splits of each. A motif with half or more of its "
-        f"units in common with the planted one was mined and tested in {tested:.1%} of all splits."
+        f"units in common with the planted one was mined and tested in {tested:.1%} of the splits with a d of 10 or more."
     )
 
 
@@ -81,29 +79,28 @@ def share(some: pd.Series) -> str:
     return f"{found / n:.2f} ({low:.2f} to {high:.2f}; {n})"
 
 
-def by_kind(rows: pd.DataFrame, of: str) -> list[str]:
+def by_kind(rows: pd.DataFrame) -> list[str]:
     """Against what is wanted: .8 from 30, .95 from 40 problems on."""
-    wanted = [f"{name}, {COUNTED[of]} >= {d}, wanted {least}" for name in TESTS.values() for d, least in LEAST.items()]
+    wanted = [f"{name}, d >= {d}, wanted {least}" for name in TESTS.values() for d, least in LEAST.items()]
     lines = ["| kind | " + " | ".join(wanted) + " |", "|---" * (len(wanted) + 1) + "|"]
     spiked = rows[rows.what == "spike"]
     for kind in [*(k for k in spiked.kind.unique() if k != REPURPOSED), "all but re-purposed"]:
         own = spiked[(spiked.kind == kind) | ((kind == "all but re-purposed") & (spiked.kind != REPURPOSED))]
-        cells = [share(own[own[of] >= d][column].astype(bool)) for column in TESTS for d in LEAST]
+        cells = [share(own[own.d >= d][column].astype(bool)) for column in TESTS for d in LEAST]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return lines
 
 
 def by_bin(rows: pd.DataFrame) -> list[str]:
-    """All kinds but re-purposed, by either count."""
+    """All kinds but re-purposed; whole: with nearly all of its units."""
     own = rows[(rows.what == "spike") & (rows.kind != REPURPOSED)]
-    names = [f"{test}, by {of}" for of in COUNTED.values() for test in TESTS.values()]
-    lines = ["| problems | " + " | ".join([*names, "found whole, rate, by s"]) + " |", "|---" * (len(names) + 2) + "|"]
+    lines = ["| d | " + " | ".join([*TESTS.values(), "rate, whole"]) + " |", "|---" * (len(TESTS) + 2) + "|"]
     for low, high in pairwise(BINS):
-        inside = {of: own[(own[of] >= low) & (own[of] < high)] for of in COUNTED}
-        if any(map(len, inside.values())):
-            cells = [share(some[column].astype(bool)) for some in inside.values() for column in TESTS]
+        inside = own[(own.d >= low) & (own.d < high)]
+        if len(inside):
+            cells = [share(inside[column].astype(bool)) for column in (*TESTS, "whole")]
             name = f"below {high}" if low < 0 else f"{low} or more" if high > 1_000 else f"{low} to {high - 1}"
-            lines.append(f"| {name} | " + " | ".join([*cells, share(inside["one_sided"].whole.astype(bool))]) + " |")
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
