@@ -178,9 +178,19 @@ def test_cells_keep_what_they_say():
 
 
 @pytest.fixture
-def whole(tiny_run, tmp_path) -> dsl_probe.Run:
-    """The tiny run with a validation, as its stage writes it."""
+def alone(tiny_run, tmp_path) -> dsl_probe.Run:
+    """The tiny run with its one comparison, without those that other tests have made in it."""
     run = dsl_probe.Run(shutil.copytree(tiny_run, tmp_path / "copy"))
+    for id in set(run.comparisons()) - {"b-vs-a"}:
+        (run.path / "stages" / f"compare.{id}.json").unlink()
+        shutil.rmtree(run.path / "comparisons" / id)
+    return run
+
+
+@pytest.fixture
+def whole(alone) -> dsl_probe.Run:
+    """The same with a validation, as its stage writes it."""
+    run = alone
     run.begin("validate.v", {"group": "model=model-b"}, run.trace_files())
     name = run.write_table("validations/v/validation.parquet", VALIDATION.empty_table())
     null = {"kind": "cut", "matched": "raw", "exact": False, "splits": 20, "with_any": 20, "bound": 3, "mean": 291.6}
@@ -234,8 +244,8 @@ def test_every_table_names_its_file_and_the_appendix_its_hash(whole):
     assert [line.split(": ")[0] for line in stages.lines] == whole.stages()
 
 
-def test_without_claims_it_says_which_command_makes_them(tiny_run, tmp_path):
-    run = dsl_probe.Run(shutil.copytree(tiny_run, tmp_path / "copy"))
+def test_without_claims_it_says_which_command_makes_them(alone):
+    run = alone
     (run.path / "comparisons/b-vs-a/claims.json").unlink(missing_ok=True)
     text = export(run, "report", "md")
     assert "### Claims" not in text and "dsl-probe compare RUN --config RUN/stages/compare.NAME.json --force" in text

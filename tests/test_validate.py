@@ -220,7 +220,7 @@ def test_what_was_planted_is_found_and_nothing_else(validated):
     frame = run.frame("validations/of-a/validation")
     spiked = frame[frame.what == "spike"]
     new = spiked[spiked.kind != "re-purposed"]
-    assert spiked[spiked.d >= 10].tested.all() and result.planted < 0.02 and result.problems_each == 60
+    assert spiked[spiked.d >= 15].tested.all() and result.planted < 0.02 and result.problems_each == 60
     assert new[new.one_sided >= 40].found.mean() >= 0.8 and not new[new.one_sided < 10].found.any()
     assert new[new.one_sided >= 40].found_presence.mean() >= 0.9
     assert not new[new.one_sided < 10].found_presence.any()

@@ -26,9 +26,9 @@ TESTS = {"found": "rate", "found_presence": "presence"}
 
 WORDS = (
     "d: problems in which only A's side holds the planted motif, less those in which only B's does. s, for words that",
-    "both hold: d abs(d) / n, n the problems in which one side alone holds it, so many problems of one side and none of",
-    "the other are as hard to tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05. In",
-    "brackets 95 % limits; number of motifs and splits.",
+    "both hold: d abs(d) / n, n the problems in which one side alone holds it; so many problems of one side and none",
+    "of the other are as hard to tell from chance. Rate: p_adj <= .05, the headline; presence: p_adj_presence <= .05.",
+    "In brackets 95 % limits; number of motifs and splits.",
 )
 
 
@@ -67,7 +67,7 @@ def about(result, rows: pd.DataFrame) -> str:
     return (
         f"{motifs} motifs in {result.problems_each} problems each, {result.corpora} corpora, at most "
         f"{result.planted:.2%} of the units of any planted; {SPLITS} splits of each. A motif with half or more of its "
-        f"units in common with the planted one was mined and tested in {tested:.1%} of the splits with a d of 10 or more."
+        f"units in common with the planted one was mined and tested in {tested:.1%} of the splits where d >= 10."
     )
 
 
