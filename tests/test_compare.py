@@ -231,3 +231,42 @@ def test_names_of_comparisons_are_readable_and_differ():
     assert first.startswith("org-model-a-vs-b-") and first != comparison_id(
         CompareConfig("model=Org/Model.A", "model=b")
     )
+
+
+def test_a_base_with_too_few_problems_leaves_out_its_pairs_alone(tmp_path, capsys):
+    content = [r | {"model": "base", "trace_id": "x" + r["trace_id"]} for r in rows()[:4] if r["model"] == "model-a"]
+    run = make(tmp_path, rows() + content)
+    done = compare(run, a="model=model-b", b="model=model-a", base="model=base", permutations=99)
+    assert not done.result.against_base and done.result.base == "model=base" and done.result.problems == 60
+    assert (
+        set(done.table.b) == {"model=model-a"}
+        and "left out: model=model-b against model=base" in capsys.readouterr().err
+    )
+
+
+def test_three_groups_are_three_families(tmp_path):
+    content = rows() + [
+        r | {"model": "base", "trace_id": "x" + r["trace_id"], "regime": "base"}
+        for r in rows(seed=1) if r["model"] == "model-a"
+    ]  # fmt: skip
+    run = make(tmp_path, content)
+    done = compare(run, a="model=model-b", b="model=model-a", base="model=base", permutations=199)
+    pairs = [("model=model-b", "model=model-a"), ("model=model-b", "model=base"), ("model=model-a", "model=base")]
+    assert list(dict.fromkeys(zip(done.table.a, done.table.b, strict=True))) == pairs
+    assert "zorp" in set(done.discoveries(b="model=base").text)
+    assert not len(done.discoveries(a="model=model-a", b="model=base"))
+    alone = compare(run, a="model=model-b", b="model=base", permutations=199)
+    mine, own = (
+        t[t.b == "model=base"].set_index(["a", "domain", "matched", "motif_id"]) for t in (done.table, alone.table)
+    )
+    np.testing.assert_allclose(mine.loc[own.index].p_adj, own.p_adj)
+    zorp = done.discoveries(b="model=base").set_index("text").loc["zorp"]
+    assert zorp.verdict.endswith("undecided, effects not run") and zorp.novelty.startswith("absent")
+    head = done.discoveries()
+    assert head[head.text == "zorp"].part_of.isna().all() and head[head.text != "zorp"].part_of.notna().all()
+
+
+def test_equal_accuracy_stands_beside(tiny_run):
+    done = dsl_probe.Comparison(Run(tiny_run), "b-vs-a")
+    same = done.discoveries(matched="equal accuracy")
+    assert "zorp" in set(same.text) and done.result.discoveries_same_accuracy == len(same)

@@ -91,10 +91,15 @@ def compare(
             corpus = Corpus.load(run, group_columns(config.a, config.b, config.base))
             checked_domains(corpus.traces, config.rl_domains)
             groups = _groups(corpus, config)
-            found = [_pair(corpus, config, groups, pair) for pair in _pairs(config, groups)]
+            found = [_pair(corpus, config, groups, (config.a, config.b))]
         except UserError:
             run.abandon(stage)
             raise
+        for pair in _pairs(config, groups)[1:]:
+            try:
+                found.append(_pair(corpus, config, groups, pair))
+            except UserError as error:  # the base may know few of the problems: A and B are compared all the same
+                _say(f"left out: {error}")
         tables, results, samples = zip(*found, strict=True)
         shared, difference = domain_sharing(corpus, (config.a, config.b), samples[0], config.content)
         table = pa.concat_tables(list(tables))

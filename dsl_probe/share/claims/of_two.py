@@ -132,7 +132,8 @@ def shared_vocabulary(f: Facts) -> Claim:
         if f.rl_domains
         else "which domains the RL model was trained on is unknown: name them with --rl-domains"
     )
-    reading = "; ".join(said) + "."
+    told = {True: "holds", False: "fails", None: "is open"}
+    reading = f"{'; '.join(said)}. That it shares less {told[parts[0]]}; that it is worse there {told[parts[1]]}."
     evidence = [row("sharing (Morisita-Horn), RL-only - fine-tuned", f.sharing)]
     evidence += [
         row(f"accuracy {place} the RL domains, RL-only - fine-tuned", found)
