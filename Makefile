@@ -54,7 +54,9 @@ planted: $(READY)       ## how much of a planted language is found (hours; goes 
 	$(BIN)/python experiments/planted/real.py
 	$(BIN)/python experiments/planted/claimed_q.py
 
-calibration: $(READY)   ## do intervals hold the truth, are published values met (12 minutes; goes on where it stopped)
+calibration: $(READY)   ## nulls and planted motifs in runs/real, intervals, published values (25 minutes; goes on where it stopped)
+	$(BIN)/python experiments/calibration/nulls.py runs/real
+	$(BIN)/python experiments/calibration/spikes.py runs/real
 	$(BIN)/python experiments/calibration/intervals.py
 	$(BIN)/python experiments/calibration/published.py
 

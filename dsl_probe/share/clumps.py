@@ -35,44 +35,49 @@ def clumps(
     motif, trace, start, stop = (np.asarray(a)[order].astype(np.int64) for a in (motif, trace, start, stop))
     place = np.lexsort((start, trace))
     n = len(z)
-    pair, times = _overlaps(motif[place], trace[place], start[place], stop[place], n)
-    total = np.bincount(motif, minlength=n)
-    under: dict[int, list[tuple[int, float]]] = {}
-    for x, y, k in zip((pair // n).tolist(), (pair % n).tolist(), times.tolist(), strict=True):
-        if k >= _OVERLAP * total[x]:
-            under.setdefault(x, []).append((y, k))
     rank = np.empty(n, np.int64)
     rank[np.lexsort((-np.asarray(length), -np.abs(z).round(9)))] = np.arange(n)
+    side = np.asarray(z) > 0
+    spans = (motif[place], trace[place], start[place], stop[place])
+    pair, times = _overlaps(*spans, rank, side, np.abs(near), np.abs(far))
+    total = np.bincount(motif, minlength=n)
+    under: dict[int, list[int]] = {}
+    often = times >= _OVERLAP * total[pair // n]
+    for x, y in zip((pair[often] // n).tolist(), (pair[often] % n).tolist(), strict=True):
+        under.setdefault(x, []).append(y)
     head = np.full(n, -1, np.int64)
     for x in np.argsort(rank).tolist():
-        for y in sorted((y for y, _ in under.get(x, ())), key=rank.__getitem__):
-            if rank[y] < rank[x] and head[y] == -1 and z[x] * z[y] > 0 and abs(far[y]) >= abs(near[x]):
-                head[x] = y
-                break
+        stronger = [y for y in under.get(x, ()) if head[y] == -1]
+        if stronger:
+            head[x] = min(stronger, key=rank.__getitem__)
     return head
 
 
 @numba.njit(cache=True)
-def _overlaps(motif, trace, start, stop, n):
-    """Pairs x * n + y, x and y different, and in how many occurrences of x one of y touches it; spans by trace, start.
+def _overlaps(motif, trace, start, stop, rank, side, near, far):
+    """Pairs x * n + y in which y may account for x, and in how many occurrences of x one of y touches it.
 
-    One motif's occurrences do not overlap, so that the touches of one pair come in the order of its occurrences.
+    Spans by trace and start. One motif's occurrences do not overlap, so that the touches of one pair come in the order
+    of its occurrences.
     """
+    n = len(rank)
     number = {-1: -1}
     pairs, times, last = [0], [0], [0]
     for i in range(len(motif)):
         j = i + 1
         while j < len(motif) and trace[j] == trace[i] and start[j] < stop[i]:
-            if motif[i] != motif[j]:
-                for x, y, at in ((motif[i], motif[j], i), (motif[j], motif[i], j)):
+            if side[motif[i]] == side[motif[j]] and motif[i] != motif[j]:
+                weaker, other = (i, j) if rank[motif[i]] > rank[motif[j]] else (j, i)
+                x, y = motif[weaker], motif[other]
+                if far[y] >= near[x]:
                     key = x * n + y
                     if key not in number:
                         number[key] = len(pairs)
                         pairs.append(key)
                         times.append(1)
-                        last.append(at)
-                    elif last[number[key]] != at:
+                        last.append(weaker)
+                    elif last[number[key]] != weaker:
                         times[number[key]] += 1
-                        last[number[key]] = at
+                        last[number[key]] = weaker
             j += 1
     return np.array(pairs[1:], np.int64), np.array(times[1:], np.int64)
