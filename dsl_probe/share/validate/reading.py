@@ -115,7 +115,7 @@ def _design(result: ValidateResult) -> str:
 def _silence(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     for null in found:
         what = (
-            f"{null['with_any']} of {null['splits']} splits have any discovery, {null['mean']:.2g} a split on average"
+            f"{null['with_any']} of {null['splits']} splits have any discovery, {null['mean']:,.2f} a split on average"
         )
         if null["exact"]:
             verdict = "as chance has it" if null["with_any"] <= null["bound"] else "more than chance has"
