@@ -34,6 +34,8 @@ STAGE_FILES = {
         *(f"{n}.parquet" for n in ("vocabulary", "motifs", "counts", "occurrences", "lexicon", "variants", "parse")),
     ),
     "language": ("languages/{id}/*",),
+    "probe": ("probes/{id}/*",),
+    "effects": ("effects/{id}/*",),
     "compare": ("comparisons/{id}/*",),
     "validate": ("validations/{id}/*",),
     "growth": ("growth.parquet", "growth_events.parquet"),

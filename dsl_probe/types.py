@@ -420,3 +420,57 @@ GROWTH_EVENTS = pa.schema(
         ("n", pa.int64()),
     ]
 )
+# One row an estimate of a probe. train, test: domains. control: "" for the probe itself, else what stands in its place.
+# strength: inverse of the regularisation, as scikit-learn's C. chosen: the layer that the inner folds chose.
+PROBES = pa.schema(
+    [
+        ("acts", pa.string()),
+        ("target", pa.string()),
+        ("site", pa.string()),
+        ("layer", pa.int32()),
+        ("train", pa.string()),
+        ("test", pa.string()),
+        ("probe", pa.string()),
+        ("control", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("strength", pa.float64()),
+        ("rows", pa.int64()),
+        ("positives", pa.int64()),
+        ("problems", pa.int64()),
+        ("classes", pa.int32()),
+        ("chosen", pa.bool_()),
+    ]
+)
+# One row a motif, domain (or `all`) and intervention. plain, arm, placebo: accuracies over the same problems and noise.
+# cost = plain - arm; effect = placebo - arm: what the motif costs beyond its placebo.
+EFFECTS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("domain", pa.string()),
+        ("motif_id", pa.string()),
+        ("text", pa.string()),
+        ("intervention", pa.string()),
+        ("target", pa.string()),
+        ("layer", pa.int32()),
+        ("uses", pa.float64()),
+        ("problems", pa.int64()),
+        ("samples", pa.int64()),
+        ("plain", pa.float64()),
+        ("arm", pa.float64()),
+        ("placebo", pa.float64()),
+        ("cost", pa.float64()),
+        ("cost_low", pa.float64()),
+        ("cost_high", pa.float64()),
+        ("effect", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("z", pa.float64()),
+        ("p", pa.float64()),
+        ("p_adj", pa.float64()),
+        ("load_bearing", pa.bool_()),
+        ("tokens", pa.int64()),
+    ]
+)

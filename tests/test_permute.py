@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from dsl_probe.share.permute import clustered_test, paired_test, stable_share, stable_share_clustered
+from dsl_probe.permute import clustered_test, paired_test, stable_share, stable_share_clustered
 
 
 def test_a_motif_in_s_problems_of_one_side_has_z_of_root_s():

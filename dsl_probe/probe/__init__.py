@@ -1,0 +1,1 @@
+"""What the motifs carry inside the model, and whether they matter."""
