@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from dsl_probe.share import signflip
 from dsl_probe.permute import paired_test
+from dsl_probe.share import signflip
 from dsl_probe.share.signflip import by_q, signflip_p
 
 

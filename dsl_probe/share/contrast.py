@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from dsl_probe.permute import TestResult, clustered_test, paired_test, stable_share, stable_share_clustered
 from dsl_probe.share.clumps import clumps
 from dsl_probe.share.corpus import Corpus, Sample, cuts, trace_counts
 from dsl_probe.share.dispersion import chance_dispersion, dispersion
 from dsl_probe.share.logodds import log_odds
-from dsl_probe.permute import TestResult, clustered_test, paired_test, stable_share, stable_share_clustered
 from dsl_probe.share.shift import Ratios, motif_bits
 from dsl_probe.share.signflip import by_q, signflip_p
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from dsl_probe.share.bootstrap import bootstrap
 from dsl_probe.permute import paired_test
+from dsl_probe.share.bootstrap import bootstrap
 
 SEED, PROBLEMS, PERMUTATIONS = 0, 2_000, 1_000
 # So many permutations the loop does for its time; so many motifs and permutations for the comparison of results.
