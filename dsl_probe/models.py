@@ -10,7 +10,7 @@ import json
 import os
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,21 @@ def load_model(
         if key not in _loaded:
             _loaded[key] = _load(name, revision, adapter, device, dtype, device_map, trust_remote_code)
         return _loaded[key]
+
+
+def with_random_weights(model: Model, seed: int) -> Model:
+    """A model of the same shape and tokenizer with fresh weights, drawn as its class draws them: what a probe reads out
+    of it comes from the tokens and the architecture.
+
+    What it does not show: how well an untrained model of another initialisation would do.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hf = type(model.hf)(model.hf.config)
+    hf = hf.to(device=model.hf.device, dtype=getattr(torch, model.dtype)).eval().requires_grad_(False)
+    return replace(model, name=f"{model.name} (random weights)", hf=hf)
 
 
 def describe_model(

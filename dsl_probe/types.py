@@ -173,6 +173,7 @@ ACTS_INDEX = pa.schema(
         ("trace_id", pa.string()),
         ("position", pa.int32()),
         ("predicts", pa.int32()),
+        ("read", pa.int32()),
         ("rule", pa.string()),
         ("label", pa.string()),
         ("where", pa.string()),

@@ -389,7 +389,7 @@ def test_a_trace_beyond_the_context_is_left_out(tiny, tmp_path):
     ("setting", "told"),
     [
         ({"layers": (7,)}, r"layer 7 does not exist: this model has layers 0\.\.1"),
-        ({"at": ("each:8",)}, "known are every:N, steps, answer, motifs:FILE"),
+        ({"at": ("each:8",)}, "known are every:N, steps, answer, states, motifs:FILE"),
         ({"at": ("every:0",)}, "known are every:N"),
         ({"at": ()}, "--at needs one of"),
         ({"at": ("motifs:nowhere.txt",)}, "there is no file nowhere.txt"),
@@ -439,3 +439,44 @@ print(peak, e.memory, r.check_error)
     peak, estimate, error = map(float, done.stdout.split())
     assert peak <= estimate
     assert error < 2**-8 + 1e-3
+
+
+def test_states_of_the_domain_and_what_was_read(tmp_path):
+    """The organisms' worlds tell their states: the state before each is the one that predicts its first token."""
+    from dsl_probe.collect.domains import load_domain, problem_of
+    from dsl_probe.collect.sample import CollectConfig, collect
+    from dsl_probe.models import load_model, with_random_weights
+    from dsl_probe.store import Run
+
+    run = Run.create(tmp_path / "run")
+    folder = str(Path(__file__).parents[1] / "data/organisms/sft")
+    collect(run, CollectConfig(folder, ("chain", "swap"), 4, 1, template="raw", max_new_tokens=80, name="sft"))
+    config = CaptureConfig(folder, (0, 2), ("states", "every:1"), dtype="fp32", name="sft")
+    capture_states(run, config)
+    capture_states(run, replace(config, name=None, random=3))
+    index = run.frame("acts/sft/00000.index")
+    assert index.equals(run.frame("acts/organisms-sft-random/00000.index"))
+    traces = run.traces()
+    states = index[index.rule == "states"]
+    for row, trace in enumerate(traces.to_dict("records")):
+        told = load_domain(trace["domain"]).state(problem_of(trace), trace["text"])
+        written = [s for s in told if s.start is not None]
+        here = states[states.trace_row == row]
+        for where, ends in (("before", [s.start for s in written]), ("at", [s.stop for s in written])):
+            places = here[here["where"] == where]
+            assert places.label.tolist() == [str(s.index) for s in written]
+            gaps = [trace["text"][b:e] if b < e else trace["text"][e:b] for b, e in zip(places.read, ends, strict=True)]
+            assert all(not gap.strip() for gap in gaps)
+    model = load_model(folder)
+    fresh = with_random_weights(model, 3)
+    assert all(
+        (a == b).all()
+        for a, b in zip(fresh.hf.parameters(), with_random_weights(model, 3).hf.parameters(), strict=True)
+    )
+    ids = torch.tensor([[*traces.prompt_ids[0], *traces.token_ids[0]]])
+    want = fresh.hf(ids, output_hidden_states=True).hidden_states[1][0]
+    from safetensors.torch import load_file
+
+    got = load_file(run.path / "acts/organisms-sft-random/00000.safetensors")["resid_post.0"]
+    mine = index[(index.trace_row == 0)].drop_duplicates("row")
+    torch.testing.assert_close(got[mine.row.tolist()], want[mine.position.tolist()], rtol=1e-4, atol=1e-4)

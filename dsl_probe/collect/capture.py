@@ -19,6 +19,7 @@ from dsl_probe.collect.positions import Place, parse_rules
 from dsl_probe.collect.selfcheck import check_states, sample_of
 from dsl_probe.collect.states import StateFile
 from dsl_probe.collect.tokens import model_slug
+from dsl_probe.models import with_random_weights
 from dsl_probe.store import Run, file_hash, replacing
 from dsl_probe.types import ACTS_INDEX, UserError
 
@@ -37,7 +38,8 @@ class CaptureConfig(Loading):
     layers: tuple[int, ...]
     """Decoder blocks, counted from 0."""
     at: tuple[str, ...] = ("every:8",)
-    """Where: every:N, steps, answer, motifs:FILE (one motif id or text a line; needs mine). Several may be given."""
+    """Where: every:N, steps, answer, states (before and at each state that the domain tells), motifs:FILE (one motif id
+    or text a line; needs mine). Several may be given."""
     site: Literal["resid_post", "attn_out", "mlp_out"] = "resid_post"
     """What the block puts out, or its attention or MLP."""
     dtype: Literal["bf16", "fp32"] = "bf16"
@@ -56,6 +58,8 @@ class CaptureConfig(Loading):
     """Template of the prompt for traces that have no token ids of this model's tokenizer."""
     only: str | None = None
     """Only the traces of a group: column=value[,column=value], for example model=NAME. Default: all."""
+    random: int | None = None
+    """Seed of random weights in place of the model's, for the control of probes; the name then ends in -random."""
     name: str | None = None
     """Name under acts/; default: the model's."""
     dry_run: bool = False
@@ -88,8 +92,9 @@ def capture_states(run: Run, config: CaptureConfig, *, force: bool = False) -> "
 
     Writes, for each shard of traces, acts/NAME/00000.safetensors, {"resid_post.12": [rows, d_model]}, and
     00000.index.parquet: for each row its trace, `position` (index into prompt and completion), `predicts` (index into
-    the completion of the token that this state predicts; null at the last token), rule, motif, and before or at. Rows
-    follow traces and positions, each state once.
+    the completion of the token that this state predicts; null at the last token), `read` (characters of the text behind
+    it; null where the tokens do not spell the text), rule, motif or number of the state, and before or at. Rows follow
+    traces and positions, each state once.
 
     Memory: the model, one pass, and the token ids of a shard; states go to the file as they come. What it will take is
     said before anything is written, and refused where the disk or the memory does not have it. A shard is done when its
@@ -103,6 +108,7 @@ def capture_states(run: Run, config: CaptureConfig, *, force: bool = False) -> "
     rules = parse_rules(config.at)
     _check(config)
     name = config.name or model_slug(config.model, config.revision, config.adapter)
+    name += "-random" if config.random is not None and not config.name else ""
     stage = f"capture.{name}"
     asked, inputs = _record(run, config, rules)
     if run.stage(stage) and not force and not config.dry_run and not run.begin(stage, asked, inputs):
@@ -110,6 +116,8 @@ def capture_states(run: Run, config: CaptureConfig, *, force: bool = False) -> "
     motifs = [i for rule, file in rules if rule == "motifs" for i in read_motifs(run, file)]
     backend = resolve_backend(config.backend)
     model = load(config.model, config)
+    if config.random is not None:
+        model = with_random_weights(model, config.random)
     layers = check_layers(config.layers, model.n_layers)
     jobs = Jobs(run, config, model, rules, list(dict.fromkeys(motifs)))
     estimate = estimate_of(run, config, model, len(layers), jobs, name, force)
@@ -194,6 +202,7 @@ def _index(job: Job, first: np.ndarray) -> pa.Table:
         columns["trace_id"] += [tokens.trace_id] * len(found)
         last = len(tokens.ids) - 1
         columns["predicts"] += [p.position - tokens.n_prompt + 1 if p.position < last else None for p in found]
+        columns["read"] += job.read[i]
         for field in Place._fields:
             columns[field] += [getattr(p, field) for p in found]
     return pa.table(columns, schema=ACTS_INDEX)
@@ -206,6 +215,8 @@ def _check(config: CaptureConfig) -> None:
         raise UserError(f"--batch is {config.batch}, --batch-tokens {config.batch_tokens}; the least is 1.")
     if not 0 <= config.self_check <= 1:
         raise UserError(f"--self-check is {config.self_check}; it is a share from 0 to 1.")
+    if config.random is not None and config.adapter is not None:
+        raise UserError("--random draws the weights of a whole model; leave --adapter out.")
     if config.per_motif < 0:
         raise UserError(f"--per-motif is {config.per_motif}; the least is 0, which means all.")
 

@@ -1,13 +1,14 @@
 """The plan of a capture: for each shard of traces what is wanted where, and what all of it will take."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsl_probe.collect.backends import batches
+from dsl_probe.collect.domains import load_domain, problem_of
 from dsl_probe.collect.estimate import Estimate, available_memory, pass_bytes, weight_bytes
 from dsl_probe.collect.matched import wanted_spans
 from dsl_probe.collect.positions import Place, places
@@ -15,20 +16,24 @@ from dsl_probe.collect.selfcheck import sample_of
 from dsl_probe.collect.tokens import Tokens, context_length, read_tokens, table_rows
 from dsl_probe.groups import group_columns, select_rows
 from dsl_probe.store import Run, free_bytes
+from dsl_probe.types import UserError
 
 if TYPE_CHECKING:
     from dsl_probe.models import Model
 
 _COLUMNS = ["trace_id", "prompt", "text", "prefix", "prompt_ids", "token_ids", "tokenizer", "answer"]
-_INDEX_BYTES = 64
+_OF_PROBLEM = ["problem_id", "domain", "reference", "meta"]
+_INDEX_BYTES = 68
 
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: its traces, and for each its places and the positions they share."""
+    """One shard: its traces, and for each its places, the characters of the text that each has behind it (None where
+    the tokens do not spell the text), and the positions they share."""
 
     tokens: list[Tokens]
     places: list[list[Place]]
+    read: list[list[int | None]]
     positions: list[np.ndarray]
     left: Counter[str]
 
@@ -50,6 +55,7 @@ class Jobs:
         self.names = run.shards("traces")
         sizes = [run.table(name, ["trace_id"]).num_rows for name in self.names]
         self.first = [0, *np.cumsum(sizes).tolist()]
+        self.of_states = any(rule == "states" for rule, _ in rules)
         self.chosen: set[int] | None = None
         if config.only:
             traces = run.all_shards("traces", group_columns(config.only))
@@ -72,26 +78,45 @@ class Jobs:
             size = self.first[index + 1] - first
             wanted = wanted_spans(self.run, index, first, size, self.motifs, self.config.per_motif)
         limit = context_length(self.model)
-        job = Job([], [], [], Counter())
+        job = Job([], [], [], [], Counter())
+        columns = [*_COLUMNS, *(_OF_PROBLEM if self.of_states else [])]
         empty = np.zeros(0, np.int32)
-        for row, trace in enumerate(table_rows(self.run.table(self.names[index], _COLUMNS)), first):
+        for row, trace in enumerate(table_rows(self.run.table(self.names[index], columns)), first):
             if self.chosen is not None and row not in self.chosen:
                 continue
             tokens = read_tokens(trace, row, self.model, self.config.template)
             if limit is not None and len(tokens.ids) > limit:
                 job.left["too_long"] += 1
                 continue
-            spans = (empty, empty)
-            if any(rule != "every" for rule, _ in self.rules):
-                spans = tokens.spans(self.model.tokenizer)
-                if spans is None:
-                    job.left["unaligned"] += 1
-                    continue
-            found = places(tokens, spans, self.rules, trace["answer"], wanted.get(row, ()))
+            spans = tokens.spans(self.model.tokenizer)
+            if spans is None and any(rule != "every" for rule, _ in self.rules):
+                job.left["unaligned"] += 1
+                continue
+            states = self._states(trace) if self.of_states else []
+            near = spans or (empty, empty)
+            found = places(tokens, near, self.rules, trace["answer"], wanted.get(row, ()), states)
             job.tokens.append(tokens)
             job.places.append(found)
+            job.read.append([_read(tokens, spans, p.position) for p in found])
             job.positions.append(np.unique(np.array([p.position for p in found], np.int32)))
         return job
+
+    def _states(self, trace: Mapping[str, Any]) -> list[tuple[int, int, int]]:
+        domain = load_domain(trace["domain"])
+        if domain.state is None:
+            raise UserError(
+                f"--at states: the domain {trace['domain']!r} tells no state of a completion; leave its "
+                f"traces out with --only domain=NAME, or give it a function state(problem, completion)."
+            )
+        found = domain.state(problem_of(trace), trace["text"])
+        return [(s.index, s.start, s.stop) for s in found if s.start is not None]
+
+
+def _read(tokens: Tokens, spans: tuple[np.ndarray, np.ndarray] | None, position: int) -> int | None:
+    if spans is None:
+        return None
+    following = position - tokens.n_prompt + 1
+    return int(spans[0][following]) if following < len(spans[0]) else len(tokens.text)
 
 
 def passes_of(job: Job, config: Any) -> Iterator[list[int]]:

@@ -14,7 +14,7 @@ import numpy as np
 from dsl_probe.collect.tokens import Tokens
 from dsl_probe.types import UserError
 
-RULES = "every:N, steps, answer, motifs:FILE"
+RULES = "every:N, steps, answer, states, motifs:FILE"
 # A sentence ends at its mark before space or at a CJK one, a line at its break.
 _STEP_END = re.compile(r"[.!?…]+[\"'’”)\]]*(?=\s|$)|[。！？]+|\n+|$")
 _BOXED = re.compile(r"\\boxed\s*\{")
@@ -24,9 +24,9 @@ _ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL)
 class Place(NamedTuple):
     """A wanted state: where it is and why.
 
-    label: the motif's id, or "". where: "at" (the state of the last token of what is meant) or "before" (the state that
-    predicts its first token). negative: a matched place without the motif. pair: number shared by an occurrence and its
-    negative, within a shard. unit: first unit of the span, where units are known.
+    label: the motif's id, the number of the state (rule states), or "". where: "at" (the state of the last token of
+    what is meant) or "before" (the state that predicts its first token). negative: a matched place without the motif.
+    pair: number shared by an occurrence and its negative, within a shard. unit: first unit of the span, where known.
     """
 
     position: int
@@ -64,7 +64,7 @@ def parse_rules(at: Sequence[str]) -> list[tuple[str, str]]:
             if not Path(argument).is_file():
                 raise UserError(f"--at {text!r}: there is no file {argument}; it holds one motif (id or text) a line.")
             rules.append((name, argument))
-        elif text in ("steps", "answer"):
+        elif text in ("steps", "answer", "states"):
             rules.append((text, ""))
         else:
             raise UserError(f"--at {text!r} is unknown; known are {RULES} (N a whole number from 1).")
@@ -79,11 +79,13 @@ def places(
     rules: Sequence[tuple[str, str]],
     answer: str | None = None,
     wanted: Sequence[Wanted] = (),
+    states: Sequence[tuple[int, int, int]] = (),
 ) -> list[Place]:
     """The places of one trace under all rules, by position.
 
     every:N: completion tokens 0, N, 2N, ... steps: the last token of each sentence and line. answer: before and at the
-    answer. motifs: before and at each of `wanted`. Before the first token of a sequence there is no state, so a place
+    answer. states: before and at each of `states`, given as (number, start, stop) in characters. motifs: before and at
+    each of `wanted`. Before the first token of a sequence there is no state, so a place
     there is left out.
     """
     found: list[Place] = []
@@ -96,6 +98,9 @@ def places(
         elif rule == "answer":
             span = answer_span(tokens.text, answer)
             found += _around(tokens, spans, *span, rule) if span else []
+        elif rule == "states":
+            for number, start, stop in states:
+                found += _around(tokens, spans, start, stop, rule, label=str(number))
         else:
             for w in wanted:
                 extra = {"label": w.label, "negative": w.negative, "unit": w.unit, "pair": w.pair}

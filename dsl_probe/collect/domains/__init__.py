@@ -10,8 +10,9 @@ shuffled by the seed, so two seeds pick in another order from the same problems:
 """
 
 import importlib
+import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -73,6 +74,15 @@ def load_domain(name: str, *, unsafe_exec: bool = False) -> Domain:
         f"no domain {name!r}. Allowed: {', '.join(sorted(BUILT_IN))}, gym:NAME (a reasoning-gym dataset), "
         "package.module:object, or a .jsonl / .parquet file of problems."
     )
+
+
+def problem_of(trace: Mapping[str, Any]) -> Problem:
+    """The problem of a stored trace: from problem_id, domain, prompt, reference and meta (JSON).
+
+    Not shown: what the domain knows of the problem beyond these.
+    """
+    meta = json.loads(trace["meta"] or "{}")
+    return Problem(trace["problem_id"] or "", trace["domain"], trace["prompt"], trace["reference"], meta)
 
 
 def _imported(name: str) -> Domain:

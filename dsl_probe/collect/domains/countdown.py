@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from dsl_probe.collect.domains import shipped_problems
+from dsl_probe.collect.domains.equations import state as state
 from dsl_probe.collect.verify import Verdict, answer_part, find_in
 from dsl_probe.types import Problem
 

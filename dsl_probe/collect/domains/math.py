@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from dsl_probe.collect.domains import shipped_problems, worker
+from dsl_probe.collect.domains.equations import state as state
 from dsl_probe.collect.verify import (
     LONGEST_ANSWER,
     Found,
