@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "capture": commands.capture,
     "score": commands.score,
     "mine": commands.mine,
+    "probe": commands.probe,
     "compare": commands.compare,
     "validate": commands.validate,
     "export": commands.export,

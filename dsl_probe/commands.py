@@ -4,6 +4,7 @@ A command imports what it needs inside, so that `status` answers at once.
 """
 
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -36,11 +37,11 @@ class OfStage(OfRun):
 
 
 def parse(options: Callable[..., T], name: str, argv: list[str], config: Any = None) -> T:
-    """Options from the command line; `--config FILE` takes a stage's recorded config as the default."""
+    """Options from the command line; `--config FILE` takes a recorded config, or a TOML file, as the default."""
     if "--config" in argv:
         at = argv.index("--config")
         if config is None or at + 1 >= len(argv):
-            raise UserError("--config needs the file of a stage, such as runs/x/stages/mine.json")
+            raise UserError("--config needs a stage's record, such as runs/x/stages/mine.json, or a .toml file")
         argv, config = argv[:at] + argv[at + 2 :], _saved(type(config), Path(argv[at + 1]))
     run: Any = tyro.cli
     extra = {}
@@ -52,10 +53,16 @@ def parse(options: Callable[..., T], name: str, argv: list[str], config: Any = N
 
 def _saved(config: type, path: Path) -> Any:
     try:
-        saved = json.loads(path.read_text("utf-8"))["config"]
+        text = path.read_text("utf-8")
+        if path.suffix == ".toml":
+            saved = {k.replace("-", "_"): v for k, v in tomllib.loads(text).items()}
+        else:
+            saved = json.loads(text)["config"]
         return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"--config {path}: not the record of this stage ({error}).") from error
+        raise UserError(
+            f"--config {path}: neither the record of this stage nor TOML with its options ({error})."
+        ) from error
 
 
 def show(as_json: bool, content: Any, lines: list[str]) -> None:
@@ -271,6 +278,31 @@ def mine(argv: list[str]) -> int:
         )
     show(o.json, content, lines)
     return 0
+
+
+def probe(argv: list[str]) -> int:
+    """Read out of the states what motifs and steps carry, with controls, layer by layer and across domains."""
+    from dsl_probe.probe.stage import ProbeConfig, readings
+    from dsl_probe.probe.stage import probe as probe_states
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """Probes on captured states: dsl-probe probe RUN --targets value correct motifs.
+
+        --config FILE takes them from probes.toml: one line an option, such as targets = ["value", "motifs"].
+        """
+
+        config: Annotated[ProbeConfig, _Flat] = field(default_factory=ProbeConfig)
+
+    o = parse(Options, "probe", argv, ProbeConfig())
+    run = Run(o.run)
+    result = probe_states(run, o.config, force=o.force)
+    lines = [f"{result.units:,} targets, {result.estimates:,} estimates -> {o.run}/probes/{o.config.name}"]
+    lines += readings(run, o.config.name)
+    lines += [f"failed: {what}: {reason}" for what, reason in result.failed.items()]
+    show(o.json, asdict(result), lines)
+    return 1 if result.failed else 0
 
 
 def compare(argv: list[str]) -> int:

@@ -475,3 +475,32 @@ EFFECTS = pa.schema(
         ("tokens", pa.int64()),
     ]
 )
+# One row a state and question: what the probe that did not see the problem says there. label: 1, 0, or null.
+READOUTS = pa.schema(
+    [
+        ("acts", pa.string()),
+        ("target", pa.string()),
+        ("question", pa.string()),
+        ("domain", pa.string()),
+        ("layer", pa.int32()),
+        ("trace_row", pa.int32()),
+        ("predicts", pa.int32()),
+        ("read", pa.int32()),
+        ("probability", pa.float32()),
+        ("label", pa.int8()),
+    ]
+)
+# One row a site of a motif on the map of one capture; x and y have no unit and no meaning but nearness.
+LAYOUT = pa.schema(
+    [
+        ("acts", pa.string()),
+        ("layer", pa.int32()),
+        ("motif_id", pa.string()),
+        ("trace_row", pa.int32()),
+        ("unit", pa.int32()),
+        ("predicts", pa.int32()),
+        ("read", pa.int32()),
+        ("x", pa.float32()),
+        ("y", pa.float32()),
+    ]
+)

@@ -1,0 +1,73 @@
+"""AUROC within folds, averaged, with an interval whose unit is the problem.
+
+The AUROC is a U-statistic. Each row's share in its error is known (DeLong, DeLong and Clarke-Pearson 1988), and summed
+over the rows of a problem it gives the variance of clustered rows (Obuchowski 1997). Means of several AUROCs over the
+same problems add such shares, so their covariance is kept.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shares:
+    """An estimate and each problem's share in its error, float64[problems]; they add up to 0."""
+
+    value: float
+    of: np.ndarray
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Normal interval; NaN where fewer than two problems have a share."""
+        n = int(np.count_nonzero(self.of))
+        if n < 2:
+            return float("nan"), float("nan")
+        reach = NormalDist().inv_cdf(0.5 + level / 2) * float(np.sqrt(n / (n - 1) * (self.of**2).sum()))
+        return self.value - reach, self.value + reach
+
+
+def auroc_shares(scores: np.ndarray, labels: np.ndarray, problem: np.ndarray, problems: int) -> Shares | None:
+    """AUROC of scores [n] for labels [n] (1, 0), problem int [n] in 0 .. problems - 1. None if one class is missing.
+
+    >>> auroc_shares(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]), np.arange(4), 4).value
+    0.75
+    """
+    positive = labels == 1
+    a, b = scores[positive], scores[~positive]
+    if not len(a) or not len(b):
+        return None
+    place_a, place_b = _below(a, b), 1 - _below(b, a)
+    value = float(place_a.mean())
+    of = np.bincount(problem[positive], (place_a - value) / len(a), problems)
+    of += np.bincount(problem[~positive], (place_b - value) / len(b), problems)
+    return Shares(value, of)
+
+
+def mean_of(parts: list[Shares]) -> Shares | None:
+    """The mean of estimates over the same problems; None of none."""
+    if not parts:
+        return None
+    return Shares(float(np.mean([p.value for p in parts])), np.mean([p.of for p in parts], axis=0))
+
+
+def within_folds(scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, problem: np.ndarray) -> Shares | None:
+    """Mean of the AUROCs of each fold and question: scores, labels [n, questions], fold, problem int [n].
+
+    Scores of different folds come from different fits and are never ranked against each other: pooled, a label that is
+    constant within its problem would be told by the fit's offset alone. Folds and questions without both classes are
+    left out. None if all are.
+    """
+    problems = int(problem.max()) + 1 if len(problem) else 0
+    parts = []
+    for o in np.unique(fold):
+        rows = np.flatnonzero(fold == o)
+        for q in range(labels.shape[1]):
+            parts.append(auroc_shares(scores[rows, q], labels[rows, q], problem[rows], problems))
+    return mean_of([part for part in parts if part is not None])
+
+
+def _below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each value the share of `others` below it, ties counted by half."""
+    ranked = np.sort(others)
+    return (np.searchsorted(ranked, values, "left") + np.searchsorted(ranked, values, "right")) / (2 * len(ranked))
