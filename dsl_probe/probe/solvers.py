@@ -1,9 +1,11 @@
 """The probe that a config names, as `fit_layer` takes it."""
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dsl_probe.probe.linear import logistic_sweep, ridge_sweep
+import numpy as np
+
+from dsl_probe.probe.linear import Weights, logistic_sweep, ridge_sweep
 from dsl_probe.probe.massmean import MassMeanProbe
 from dsl_probe.probe.sweep import Solver, estimators, linear
 from dsl_probe.types import UserError
@@ -23,11 +25,16 @@ def solver_of(config: "ProbeConfig") -> tuple[Solver, tuple[float, ...]]:
     if config.probe == "logistic":
         return linear(logistic_sweep, config.device), config.strengths
     if config.probe == "ridge":
-        return linear(ridge_sweep, config.device), config.strengths
+        return linear(_ridge, config.device), config.strengths
     if config.probe.startswith("mass-mean"):
         corrected = config.probe == "mass-mean-corrected"
         return estimators(lambda: MassMeanProbe(covariance=corrected)), (1.0,)
     return estimators(_imported(config.probe)), (1.0,)
+
+
+def _ridge(x: Any, labels: np.ndarray, *rest: Any, **options: Any) -> Weights:
+    """Ridge regression of -1 and 1, so that a decision value above 0 says yes."""
+    return ridge_sweep(x, np.where(labels < 0, np.nan, 2.0 * labels - 1), *rest, **options)
 
 
 def _imported(name: str):

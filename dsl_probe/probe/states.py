@@ -83,7 +83,7 @@ def captured_layers(run: Run, acts: str) -> tuple[str, tuple[int, ...]]:
 
     checked_capture(run, acts)
     with safe_open(run.path / f"acts/{acts}/00000.safetensors", framework="np") as part:
-        keys = [re.fullmatch(r"(\w+)\.(\d+)", key) for key in part.keys()]
+        keys = [re.fullmatch(r"(\w+)\.(\d+)", key) for key in list(part.keys())]
     found = sorted((match[1], int(match[2])) for match in keys if match)
     return found[0][0], tuple(layer for _, layer in found)
 
