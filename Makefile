@@ -27,7 +27,7 @@ check: $(READY)         ## lint, format, types, layers
 	$(BIN)/lint-imports
 
 test: check             ## everything: check, then all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/mining.py
@@ -35,6 +35,8 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/importing.py --out experiments/bench/IMPORT.md
 	$(BIN)/python experiments/bench/end_to_end.py
 	$(BIN)/python experiments/bench/permuting.py --out experiments/bench/PERMUTING.md
+	$(BIN)/python experiments/bench/statistics.py --out experiments/bench/STATISTICS.md
+	$(BIN)/python experiments/bench/probing.py --out experiments/bench/PROBING.md
 
 shots: $(READY)         ## pictures of the app on the traces of real models -> docs/img
 	$(BIN)/python app/shots.py runs/real docs/img

@@ -61,7 +61,7 @@ def _saved(config: type, path: Path) -> Any:
         return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"--config {path}: neither the record of this stage nor TOML with its options ({error})."
+            f"--config {path}: not the record of this stage, nor a .toml file with its options ({error})."
         ) from error
 
 

