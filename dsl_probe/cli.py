@@ -18,6 +18,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "score": commands.score,
     "mine": commands.mine,
     "probe": commands.probe,
+    "effects": commands.effects,
     "compare": commands.compare,
     "validate": commands.validate,
     "export": commands.export,

@@ -305,6 +305,32 @@ def probe(argv: list[str]) -> int:
     return 1 if result.failed else 0
 
 
+def effects(argv: list[str]) -> int:
+    """Take motifs away and let the model go on: which does it need more than its other words?"""
+    from dsl_probe.probe.effects import EffectsConfig, told
+    from dsl_probe.probe.effects import effects as measure
+    from dsl_probe.store import Run
+
+    @dataclass(frozen=True)
+    class Options(OfStage):
+        """What motifs are worth, each beside its placebo: dsl-probe effects RUN --model MODEL --motifs top:50."""
+
+        config: Annotated[EffectsConfig, _Flat] = field(default_factory=EffectsConfig)
+
+    o = parse(Options, "effects", argv, EffectsConfig())
+    run = Run(o.run)
+    result = measure(run, o.config, force=o.force)
+    lines = [
+        f"{result.motifs:,} motifs, {result.draws:,} draws, {result.tokens:,} new tokens; "
+        f"{result.load_bearing:,} load-bearing -> {o.run}/effects/{o.config.name}"
+    ]
+    lines += told(run, o.config.name)
+    lines += [f"left out: {n:,} x {reason}" for reason, n in result.left_out.items()]
+    lines += [f"not used in any trace that could be taken: {', '.join(result.unused)}"] if result.unused else []
+    show(o.json, asdict(result), lines)
+    return 0
+
+
 def compare(argv: list[str]) -> int:
     """Test which motifs one group of traces over-uses, and how far its domains share a vocabulary."""
     from dsl_probe.share.compare import compare as compare_groups

@@ -472,7 +472,28 @@ EFFECTS = pa.schema(
         ("p", pa.float64()),
         ("p_adj", pa.float64()),
         ("load_bearing", pa.bool_()),
+        ("leak", pa.float64()),
         ("tokens", pa.int64()),
+    ]
+)
+# One row a completion drawn for an effect. arm: arm or placebo; removed: what was banned, cut out or replaced; kept,
+# tokens: tokens of the trace that were given, and tokens drawn. plain: whether the trace as it was is right.
+EFFECT_SAMPLES = pa.schema(
+    [
+        ("motif_id", pa.string()),
+        ("intervention", pa.string()),
+        ("arm", pa.string()),
+        ("trace_id", pa.string()),
+        ("problem_id", pa.string()),
+        ("domain", pa.string()),
+        ("removed", pa.string()),
+        ("kept", pa.int32()),
+        ("tokens", pa.int32()),
+        ("text", pa.string()),
+        ("finish", pa.string()),
+        ("correct", pa.bool_()),
+        ("plain", pa.bool_()),
+        ("leak", pa.bool_()),
     ]
 )
 # One row a state and question: what the probe that did not see the problem says there. label: 1, 0, or null.

@@ -31,6 +31,7 @@ def draw(
     size: int | None = None,
     limits: Sequence[int] | None = None,
     join: bool = True,
+    bans: Sequence[Sequence[Sequence[int]]] | None = None,
     progress: Progress | None = None,
 ) -> list[Completion]:
     """One completion for each prompt (token ids), drawn by its key.
@@ -43,6 +44,11 @@ def draw(
     join: False takes `size` prompts in the order given, pads them to the longest, decodes them to the end, and only
     then takes the next. Models whose cache cannot be joined (sliding windows, recurrent states) are always read so,
     but by length.
+
+    bans: for each prompt the sequences of tokens that its completion may not write, one that begins in the prompt
+    included: the last token of a sequence is ruled out where the others stand before it. The noise stays, so a
+    completion that would not have written it is the same with the ban as without. Recorded log-probabilities and
+    entropies are those of the model without bans.
 
     Same tokens alone, in any company and in any order, in float32: rounding differs with the shape of a batch by about
     1e-6, so two tokens must be that close for it to matter. In bfloat16 it is 1e-2, and completions do depend on their
@@ -60,7 +66,11 @@ def draw(
     join = join and joinable(roomy_cache(model.hf.config, 0))
     size = size or len(prompts)
     budget = size * max(widths, default=0)
-    drafts = [_Draft(limit) for limit in limits]
+    reach = max((len(ban) for row in bans or () for ban in row), default=1) - 1
+    drafts = [
+        _Draft(limit, prompt[len(prompt) - min(reach, len(prompt)) :], row)
+        for limit, prompt, row in zip(limits, prompts, bans or [()] * len(prompts), strict=True)
+    ]
     forward = _forward(model)
     rows: _Rows | None = None
     with torch.inference_mode():
@@ -82,11 +92,18 @@ def draw(
 class _Draft:
     """A completion while it is drawn; `finish` is empty until it has ended."""
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int, before: Sequence[int] = (), bans: Sequence[Sequence[int]] = ()):
+        self.before, self.bans = list(before), [list(ban) for ban in bans]
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.entropies: list[float] = []
         self.limit, self.finish = limit, ""
+
+    def barred(self) -> list[int]:
+        """Tokens that may not come next."""
+        n = max((len(ban) for ban in self.bans), default=1) - 1
+        past = self.before + self.tokens if len(self.tokens) < n else self.tokens[len(self.tokens) - n :]
+        return [ban[-1] for ban in self.bans if past[len(past) - len(ban) + 1 :] == ban[:-1]]
 
     def add(self, token: int, logprob: float, entropy: float, sampling: Sampling, tokenizer: Any) -> None:
         self.tokens.append(token)
@@ -189,7 +206,7 @@ def _step(
     logits = forward(rows)
     if len(rows.source) != len(logits):
         logits = logits[torch.tensor(rows.source, device=logits.device)]
-    chosen = choose(logits, sampling, rows.noise)
+    chosen = choose(_without(logits, [drafts[i].barred() for i in rows.which]), sampling, rows.noise)
     numbers = torch.stack(told(logits, chosen)).tolist()
     heard = [i for i in rows.which if not drafts[i].finish]
     for i, token, logprob, entropy in zip(rows.which, chosen.tolist(), *numbers, strict=True):
@@ -199,6 +216,17 @@ def _step(
     if progress:
         progress.tokens(len(heard))
         progress.traces(sum(bool(drafts[i].finish) for i in heard))
+
+
+def _without(logits: "torch.Tensor", barred: Sequence[Sequence[int]]) -> "torch.Tensor":
+    """logits [m, v], -inf at the tokens that each row may not write."""
+    import torch
+
+    rows = [row for row, tokens in enumerate(barred) for _ in tokens]
+    if not rows:
+        return logits
+    tokens = torch.tensor([token for tokens in barred for token in tokens], device=logits.device)
+    return logits.index_put((torch.tensor(rows, device=logits.device), tokens), logits.new_tensor(float("-inf")))
 
 
 def _together(parts: Sequence[_Rows | None], drafts: list[_Draft], model: Model) -> _Rows | None:
