@@ -1,14 +1,16 @@
 """What an intervention costs beyond its placebo: estimates by problem, and one correction over all that was tested."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse, stats
 
 from dsl_probe.permute import paired_test
+from dsl_probe.store import Run
 from dsl_probe.types import EFFECTS
 
 ALL = "all"
@@ -49,6 +51,24 @@ def effect_rows(
         row["uses"] = uses.get((row["motif_id"], row["domain"]))
     rows.sort(key=lambda row: (row["domain"] != ALL, row["domain"], row["intervention"], -row["effect"], row["text"]))
     return pa.Table.from_pylist(rows, EFFECTS)
+
+
+def read_bearing(run: Run, models: Iterable[str]) -> dict[tuple[str, str], bool]:
+    """(motif_id, domain or all) -> whether an intervention showed it load-bearing in one of the models, of all effects
+    that a run holds. Motifs that were not tested are missing.
+
+    Not shown: several jobs are several families of tests, each corrected by itself.
+    """
+    found: dict[tuple[str, str], bool] = {}
+    for stage in run.stages():
+        kind, _, name = stage.partition(".")
+        if kind != "effects":
+            continue
+        table = run.table(f"effects/{name}/effects", ["motif_id", "domain", "model", "load_bearing"])
+        for row in table.filter(pc.is_in(table["model"], pa.array(sorted(models), pa.string()))).to_pylist():
+            key = row["motif_id"], row["domain"]
+            found[key] = found.get(key, False) or row["load_bearing"]
+    return found
 
 
 def _by_problem(part: pd.DataFrame) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
+from dsl_probe.probe.effect_table import read_bearing
 from dsl_probe.share.accuracy import same_accuracy, sample_accuracy
 from dsl_probe.share.claims import claims
 from dsl_probe.share.claims.facts import read_facts
@@ -71,7 +72,7 @@ def compare(
     has read the traces with A's model and the base's, the bits by which A's prefers it (`shift.motif_bits`).
 
     Written: comparison, sharing, legibility and shift. Claims are judged last, with what else the run holds by then
-    (languages, trees, scores): where one is made later, compare again with `force`.
+    (languages, trees, scores, effects): where one is made later, compare again with `force`.
 
     What it does not show: a cause. The groups may differ in template, sampling, accuracy or truncation; problems made
     from one template are less independent than they count; rates are compositional.
@@ -82,10 +83,10 @@ def compare(
         raise UserError(f"--permutations is {config.permutations}; below 99 no p can reach .01.")
     id = comparison_id(config)
     stage = f"compare.{id}"
-    scores = [run.outputs(name) for name in run.stages() if name.startswith("score.")]
     inputs = run.trace_files() | run.outputs("mine")
-    for files in scores:
-        inputs |= files
+    for name in run.stages():
+        if name.startswith(("score.", "effects.")):
+            inputs |= run.outputs(name)
     if run.begin(stage, asdict(config), inputs, force):
         try:
             corpus = Corpus.load(run, group_columns(config.a, config.b, config.base))
@@ -200,6 +201,8 @@ def compare_rows(
     names = list(np.unique(sample.item_domain))
     domains = ["all", *names] if len(names) > 1 else ["all"]
     tables, designs = [], {}
+    models = corpus.traces["model"]
+    bearing = [read_bearing(corpus.run, set(models.take(pa.array(r)).to_pylist())) for r in (rows_a, rows_b)]
     for domain in domains:
         whole = sample if domain == "all" else restrict(sample, domain)
         enough = _enough(whole, config.min_problems)
@@ -210,7 +213,8 @@ def compare_rows(
                 continue
             _say(f"{config.a} against {config.b}: {domain}, {how}")
             about = {"a": config.a, "b": config.b, "base": config.base, "domain": domain, "matched": how}
-            columns = contrast(corpus, used, how, settings, novelty)
+            of_a, of_b = ({m: held for (m, d), held in side.items() if d == domain} for side in bearing)
+            columns = contrast(corpus, used, how, settings, novelty, (of_a, of_b))
             tables.append(_as_table(columns | about | {"design": designs[domain]}))
     if len(names) == 1:
         designs[names[0]] = designs["all"]

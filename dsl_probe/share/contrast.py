@@ -1,5 +1,6 @@
 """One family of tests: every motif, two groups, in one domain or in all, at equal units or raw."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,18 @@ NO_BASE = Novelty()
 
 
 def contrast(
-    corpus: Corpus, sample: Sample, matched: str, settings: TestSettings, novelty: Novelty = NO_BASE
+    corpus: Corpus,
+    sample: Sample,
+    matched: str,
+    settings: TestSettings,
+    novelty: Novelty = NO_BASE,
+    bearing: tuple[Mapping[str, bool], Mapping[str, bool]] = ({}, {}),
 ) -> dict[str, Any]:
     """All columns of `types.COMPARISON` that depend on the data, for one family of tests.
 
     sample: the traces of one domain, or of all. matched: `raw`, or another word for equal units. A motif is tested if
-    at least `min_problems` problems of both groups together hold it.
+    at least `min_problems` problems of both groups together hold it. bearing: of A and of B, motif_id -> whether it is
+    load-bearing in its models; a motif has the word of the group that uses it more.
     """
     units = corpus.units[sample.rows].astype(np.int64)
     keep_units = units if matched == RAW else cuts(sample, corpus.units)
@@ -97,7 +104,8 @@ def contrast(
     if tested is not None:
         for m, share in zip(np.flatnonzero(found), _stable_share(tested[:, found], sample, settings.seed), strict=True):
             stable[m] = bool(share >= 0.9)
-    load_bearing: list[bool | None] = [None] * len(chosen)
+    ids = corpus.motifs["motif_id"].take(pa.array(chosen)).to_pylist()
+    load_bearing = [bearing[0 if z > 0 else 1].get(m) for m, z in zip(ids, rate_test.z, strict=True)]
     head = np.full(len(chosen), -1)
     if found.any():
         near, far = (np.where((low + high > 0), *ends) for ends in ((low, high), (high, low)))
@@ -165,7 +173,7 @@ def verdict(found: bool, more_in_a: bool, stable: bool | None, load_bearing: boo
         return f"{said}; emergent: undecided, stability not tested"
     if load_bearing is None:
         return f"{said}; emergent: undecided, effects not run"
-    return "emergent" if load_bearing else f"{said}; not load-bearing"
+    return "emergent" if load_bearing else f"{said}; not shown to be load-bearing"
 
 
 def _test(

@@ -95,6 +95,19 @@ def _accuracy(c: Comparison) -> Finding | None:
     )
 
 
+def _bearing(c: Comparison) -> str:
+    """What effects have shown of the motifs that are over-represented in A, against its base where there is one."""
+    found = c.discoveries("all", b=c.result.base)
+    found = strongest(found if len(found) else c.discoveries("all"))["A"]
+    judged = found[found["load_bearing"].notna()]
+    if not len(judged):
+        return "Whether they are emergent is undecided: effects not run."
+    return (
+        f"Of the {len(judged):,} of A whose effect on accuracy was measured {int(judged['load_bearing'].sum()):,} are "
+        f"load-bearing; {int((judged['verdict'] == 'emergent').sum()):,} are emergent."
+    )
+
+
 def _motifs(c: Comparison, top: int) -> list[Finding]:
     r, where = c.result, f"comparisons/{c.id}/comparison.parquet"
     made = [
@@ -102,7 +115,7 @@ def _motifs(c: Comparison, top: int) -> list[Finding]:
             f"At equal units {r.discoveries_a:,} motifs are over-represented in A and {r.discoveries_b:,} in B, of "
             f"{r.motifs_tested:,} tested (family-wise p <= {ALPHA:.2f}; raw: {r.discoveries_raw:,}{_same(r)}). "
             f"{r.separate_a:,} and {r.separate_b:,} of them stand by themselves, the others are parts or extensions of "
-            f"these. Whether they are emergent is undecided: effects not run.",
+            f"these. {_bearing(c)}",
             where,
             "motifs",
         )
