@@ -93,9 +93,9 @@ class Arms:
             if placebo is None:
                 self._leave("no span for a placebo")
                 continue
-            draws = []
-            for arm, found in ((ARM, uses[t]), (PLACEBO, placebo)):
-                draws += self._edited(motif, t, arm, found, told, wanted, rng, len(uses))
+            draws = self.edited(t, ARM, motif.text, uses[t], told, wanted, rng, len(uses))
+            said, banned = self.spans.text(placebo[0]), self.bans_of(placebo[0])
+            draws += self.edited(t, PLACEBO, said, placebo, banned, wanted, rng, len(uses))
             if len(draws) == 2 * len(wanted):
                 yield t, draws
             else:
@@ -123,36 +123,35 @@ class Arms:
                 draws.append(Draw(t, intervention, PLACEBO, "", chain.ids[: place[2]]))
             yield t, draws
 
-    def _edited(
+    def edited(
         self,
-        motif: Motif,
         t: int,
         arm: str,
+        removed: str,
         found: np.ndarray,
-        told: tuple[tuple[int, ...], ...],
+        sequences: tuple[tuple[int, ...], ...],
         wanted: Sequence[str],
         rng: np.random.Generator,
         support: int,
     ) -> list[Draw]:
+        """The draws of one arm in one trace. found: int[k, 2], uses in it of what is removed; sequences: what spells
+        it, for a ban. An intervention that is not possible is left out."""
         chain, units, draws = self.chains[t], self.spans.units, []
-        removed = motif.text if arm == ARM else self.spans.text(found[0])
         chosen = found[int(rng.integers(len(found)))]
         for intervention in wanted:
-            sequences: tuple[tuple[int, ...], ...] = ()
             if intervention == "ban":
-                kept = edits.ban(chain, self._characters(found[0]))
-                sequences = told if arm == ARM else self._bans(int(found[0, 0]), int(found[0, 1]))
-                if not sequences:
-                    kept = None
+                kept = edits.ban(chain, self._characters(found[0])) if sequences else None
             else:
                 last = min(int(chosen[1]) - 1 + self.after, int(units.bounds[t + 1]) - 1)
-                other: list[int] = []
-                if intervention == "replace":
-                    other = self._other(t, chosen, support, rng)
+                other = self._other(t, chosen, support, rng) if intervention == "replace" else []
                 kept = edits.replace(chain, self._characters(chosen), int(units.stops[last]), other)
             if kept is not None:
-                draws.append(Draw(t, intervention, arm, removed, kept, sequences))
+                draws.append(Draw(t, intervention, arm, removed, kept, sequences if intervention == "ban" else ()))
         return draws
+
+    def bans_of(self, span: np.ndarray) -> tuple[tuple[int, ...], ...]:
+        """What to rule out so that the text of a span is not written."""
+        return self._bans(int(span[0]), int(span[1]))
 
     def _other(self, t: int, chosen: np.ndarray, support: int, rng: np.random.Generator) -> list[int]:
         """Tokens of a span from anywhere, of the same length and frequency."""

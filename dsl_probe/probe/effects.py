@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from dsl_probe.models import Model
 
 KNOWN = OF_MOTIFS + OF_CHAINS
-_COLUMNS = ["trace_id", "problem_id", "domain", "prompt", "text", "prefix", "prompt_ids", "token_ids", "tokenizer"]
-_COLUMNS += ["answer", "correct", "reference", "meta", "sampling", "model", "template"]
+TRACE_COLUMNS = ["trace_id", "problem_id", "domain", "prompt", "text", "prefix", "prompt_ids", "token_ids", "tokenizer"]
+TRACE_COLUMNS += ["answer", "correct", "reference", "meta", "sampling", "model", "template"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,8 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
         counts = run.counts(stage)
         counts["unused"] = tuple(counts["unused"])
         return EffectsResult(**counts)
-    rows = run.shard_rows("traces", numbers, _COLUMNS).to_pylist()
-    sampling = _sampling(rows, config)
+    rows = run.shard_rows("traces", numbers, TRACE_COLUMNS).to_pylist()
+    sampling = trace_sampling(rows, config)
     model = load(config.model, config)
     spans = Spans(run, read_rows(run, numbers))
     arms = Arms(spans, rows, model, config.seed, config.after)
@@ -124,7 +124,7 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
         part = f"{folder}/{k:05d}.samples"
         if not run.has(f"{part}.parquet"):
             chosen = list(_chosen(arms, motif, config, sampling))
-            run.write_table(f"{part}.parquet", _sampled(model, arms, motif, chosen, sampling, config))
+            run.write_table(f"{part}.parquet", sample_draws(model, arms, motif, chosen, sampling, config))
         print(f"effects: {k + 1} of {len(units)}: {motif.text!r}, {draws:,} draws", file=sys.stderr, flush=True)
         outputs.append(f"{part}.parquet")
     samples = pa.concat_tables([run.table(f"{folder}/{k:05d}.samples") for k in range(len(units))]).to_pandas()
@@ -172,8 +172,8 @@ def _rows_of_model(run: Run, config: EffectsConfig) -> np.ndarray:
     return np.sort(chosen)
 
 
-def _sampling(rows: Sequence[dict[str, Any]], config: EffectsConfig) -> Sampling:
-    """As the traces were drawn. Raises UserError where they were drawn in several ways."""
+def trace_sampling(rows: Sequence[dict[str, Any]], config: EffectsConfig) -> Sampling:
+    """How to sample: as the traces were drawn. Raises UserError where they were drawn in several ways."""
     told = {row["sampling"] for row in rows}
     records = [json.loads(text or "{}") for text in sorted(told, key=str)]
     names = ("temperature", "top_p", "top_k", "max_new_tokens", "stop_ids", "stop_texts", "loop_tokens")
@@ -229,10 +229,10 @@ def _tell(units: Sequence[Motif], plan: Sequence[tuple[int, int]], config: Effec
     )
 
 
-def _sampled(
+def sample_draws(
     model: "Model", arms: Arms, motif: Motif, draws: Sequence[Draw], sampling: Sampling, config: EffectsConfig
 ) -> pa.Table:
-    """EFFECT_SAMPLES of one motif."""
+    """Draw the completions, verify them: EFFECT_SAMPLES of one motif."""
     from dsl_probe.collect.decode import draw as draw_completions
     from dsl_probe.collect.domains import load_domain, problem_of
     from dsl_probe.collect.local import check_fit, shown
