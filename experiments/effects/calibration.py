@@ -111,8 +111,8 @@ def report(samples: pd.DataFrame) -> str:
         f"Called load-bearing, of {len(table)} tests under one max-T correction: {int(table.load_bearing.sum())} "
         f"(smallest p_adj {table.p_adj.min():.3f}).",
         "",
-        "The sign-flip test of verdicts is discrete, so that the plain p is rejected somewhat too seldom; the randomised",
-        "p divides the chance of what was observed evenly and is uniform if the test is exact.",
+        "The sign-flip test of verdicts is discrete, so that the plain p is rejected somewhat too seldom; the",
+        "randomised p divides the chance of what was observed evenly and is uniform if the test is exact.",
     ]
     return "\n".join(lines) + "\n"
 

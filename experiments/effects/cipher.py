@@ -141,8 +141,8 @@ def report(run: Run, budget: int) -> str:
         "",
         "Area under the ROC curve of the words that the answer needs (34) against the fillers (5), by what ranks them;",
         "`equal frequency` sets each beside the filler nearest in frequency; `all others` has the marker and the close",
-        "among the words that do not matter. Named: how many of those that matter, and false: of those that do not, are",
-        "called load-bearing (effect beyond placebo > 0, max-T p <= .05 over all words and interventions).",
+        "among the words that do not matter. Named: how many of those that matter, false: how many of those that do not,",
+        "are called load-bearing (effect beyond placebo > 0, max-T p <= .05 over all words and interventions).",
         "",
         "| intervention | effect | equal frequency | all others | z | cost | named | false |",
         "|---|---|---|---|---|---|---|---|",
@@ -161,7 +161,7 @@ def report(run: Run, budget: int) -> str:
         "words are needed, so that most needed words are worth no more than the next. The ranking and the cost tell",
         "them from fillers; the name is kept for what is needed more than its like.",
         "",
-        "| word | kind | needed | intervention | uses | problems | plain | arm | placebo | cost | effect | p adjusted |",
+        "| word | kind | needed | how | uses | problems | plain | arm | placebo | cost | effect | p adjusted |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in (
