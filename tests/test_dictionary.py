@@ -8,17 +8,18 @@ import shutil
 
 import networkx as nx
 import numpy as np
+import pyarrow as pa
 import pytest
 from corpus import write_jsonl
 
 import dsl_probe
 from dsl_probe.cli import main
 from dsl_probe.mine.dictionary import dictionary, gloss_in
-from dsl_probe.mine.dictionary_text import as_html, as_json, as_markdown
+from dsl_probe.mine.dictionary_text import as_html, as_json, as_markdown, facts
 from dsl_probe.mine.language import LanguageConfig, learn_language
 from dsl_probe.mine.translate import translate
 from dsl_probe.mine.uses import Lexicon, Units, cover, find_uses, read_lexicon, read_rows
-from dsl_probe.types import ECHO
+from dsl_probe.types import ECHO, EFFECTS, PROBES
 
 HOSTILE = '<script>alert("x")</script> | \u202e'
 DOMAIN = "<i>d|e"
@@ -223,3 +224,44 @@ def test_a_lexicon_without_entries_is_a_dictionary_without(tmp_path):
     dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=99, min_problems=99), workers=1)
     assert dictionary(run) == [] and "0 entries" in as_markdown([])
     assert [p.gloss for p in translate(run, 0)] == [None]
+
+
+def test_what_probes_and_effects_have_shown_stands_in_the_entry(planted, tmp_path):
+    run = dsl_probe.Run(shutil.copytree(planted.path, tmp_path / "run"))
+    entry = next(e for e in dictionary(run, "x") if e.text == "zorp")
+    assert entry.decodable == entry.needed == ()
+    row = dict.fromkeys(PROBES.names) | {"acts": "rl", "metric": "auroc", "control": "", "chosen": False}
+    row |= {"target": f"motif:{entry.motif_id}", "train": "d", "test": "d"}
+    rows = [row | {"layer": layer, "value": value} for layer, value in ((0, 0.6), (1, 0.9))]
+    rows += [row | {"layer": 1, "value": 0.88, "ci_low": 0.8, "ci_high": 0.95, "chosen": True}]
+    rows += [
+        row | {"layer": layer, "value": value, "control": control, "chosen": True}
+        for layer, value, control in ((None, 0.7, "bag of units"), (1, 0.97, "control task"))
+    ]
+    rows += [row | {"target": f"value@motifs:{entry.motif_id}/at", "layer": 1, "value": 0.75, "chosen": True}]
+    rows += [row | {"target": "value", "layer": 1, "value": 1.0, "chosen": True}, row | {"test": "e", "value": 0.1}]
+    effect = dict.fromkeys(EFFECTS.names) | {"model": "rl", "motif_id": "text:zorp", "text": "zorp", "effect": 0.3}
+    effect |= {"intervention": "ban", "p_adj": 0.01, "load_bearing": True, "ci_low": 0.2, "ci_high": 0.4}
+    effects = [effect | {"domain": "all"}, effect | {"domain": DOMAIN}, effect | {"domain": "f", "load_bearing": False}]
+    for stage, file, schema, made in (
+        ("probe.p", "probes/p/probes.parquet", PROBES, rows),
+        ("effects.e", "effects/e/effects.parquet", EFFECTS, effects),
+    ):
+        run.begin(stage, {}, {})
+        run.write_table(file, pa.Table.from_pylist(made, schema))
+        run.finish(stage, [file], {})
+    entry = next(e for e in dictionary(run, "x") if e.text == "zorp")
+    found = {d.target: d for d in entry.decodable}
+    assert set(found) == {"used next", "value"} and found["used next"].layers == ((0, 0.6), (1, 0.9))
+    assert (found["used next"].auroc, found["used next"].layer) == (0.88, 1)
+    assert (found["used next"].control, found["used next"].control_auroc) == ("bag of units", 0.7)
+    assert [n.domain for n in entry.needed if n.bearing] == ["all", DOMAIN]
+    told = dict(facts(entry))
+    assert told["used next in d, rl"].startswith(
+        "AUROC 0.88 [0.80, 0.95] at layer 1; bag of units 0.70; by layer 0: 0.60"
+    )
+    assert told["load-bearing"] == f"yes, in {DOMAIN} (rl)"
+    assert told["effect of ban"] == "+0.300 [0.20, 0.40] beyond its placebo (rl)"
+    other = next(e for e in dictionary(run, "x") if e.text == "quib")
+    assert other.needed == () and "load-bearing" not in dict(facts(other))
+    json.loads(as_json([entry]))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dsl_probe.mine.carried import Decodable, Needed, read_carried
 from dsl_probe.mine.corpus import group_column
 from dsl_probe.mine.use_bits import use_bits
 from dsl_probe.mine.uses import Units, Uses, find_uses, read_lexicon, read_rows
@@ -46,7 +47,7 @@ class Entry:
     counted units that stand so). before, after: (unit, share). categories: (domain, the other units of its category).
     contexts: (domain, category before most often, share, category after, share) by the grammars. domains, models,
     regimes: (name, count). reference_count, g2: of the reference; None without one. bits: (name of a score, mean bits
-    a use under its model).
+    a use under its model). decodable, needed: what probes and effects have shown (carried.py).
     """
 
     motif_id: str
@@ -73,6 +74,8 @@ class Entry:
     g2: float | None
     bits: tuple[tuple[str, float], ...]
     bits_saved: float
+    decodable: tuple[Decodable, ...] = ()
+    needed: tuple[Needed, ...] = ()
 
 
 def dictionary(run: Run, language: str | None = None) -> list[Entry]:
@@ -103,6 +106,7 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
     picked = [_pick(uses.at[a:b], facts) + a for a, b in pairwise(bounds)]
     examples = _examples(run, units, uses, np.concatenate([*picked, np.zeros(0, np.int64)]), facts)
     bits = use_bits(run, units, uses)
+    carried = read_carried(run)
     made = []
     for i, row in enumerate(lexicon.entries):
         own = slice(int(bounds[i]), int(bounds[i + 1]))
@@ -149,6 +153,8 @@ def dictionary(run: Run, language: str | None = None) -> list[Entry]:
                     if (known := ~np.isnan(b[own])).any()
                 ),
                 bits_saved=row["bits_saved"],
+                decodable=carried.decodable.get(row["motif_id"], ()),
+                needed=carried.needed.get(row["motif_id"]) or carried.needed.get(row["text"], ()),
             )
         )
     return sorted(made, key=lambda e: (-e.count, e.motif_id))

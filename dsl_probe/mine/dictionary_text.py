@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from dsl_probe.mine.carried import Decodable
 from dsl_probe.mine.dictionary import Entry
 
 _VARIANTS = _NAMES = 5
@@ -109,7 +110,29 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
         more = len(entry.variants) - _VARIANTS
         told.append(("variants", shown + (f"; and {more} more" if more > 0 else "")))
     told += [(name, _counts(getattr(entry, name))) for name in ("domains", "models", "regimes")]
+    told += [_decodable(d) for d in entry.decodable]
+    if entry.needed:
+        bearing = sorted({f"{n.domain} ({n.model})" for n in entry.needed if n.bearing and n.domain != "all"})
+        everywhere = any(n.bearing for n in entry.needed if n.domain == "all")
+        said = f"yes{', in ' + '; '.join(bearing) if bearing else ''}" if everywhere else "not shown"
+        told.append(("load-bearing", said if everywhere or not bearing else f"in {'; '.join(bearing)}"))
+        told += [
+            (f"effect of {n.intervention}", f"{n.effect:+.3f}{_interval(n.low, n.high)} beyond its placebo ({n.model})")
+            for n in entry.needed
+            if n.domain == "all"
+        ]
     return told
+
+
+def _decodable(d: Decodable) -> tuple[str, str]:
+    by_layer = ", ".join(f"{layer}: {auroc:.2f}" for layer, auroc in d.layers)
+    beside = "" if d.control_auroc is None else f"; {d.control} {d.control_auroc:.2f}"
+    said = f"AUROC {d.auroc:.2f}{_interval(d.low, d.high)} at layer {d.layer}{beside}; by layer {by_layer}"
+    return f"{d.target} in {d.domain}, {d.acts}", said
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
 
 
 def _shares(pairs: Sequence[tuple[str, float]]) -> str:

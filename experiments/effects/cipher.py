@@ -141,7 +141,7 @@ def report(run: Run, budget: int) -> str:
         "",
         "Area under the ROC curve of the words that the answer needs (34) against the fillers (5), by what ranks them;",
         "`equal frequency` sets each beside the filler nearest in frequency; `all others` has the marker and the close",
-        "among the words that do not matter. Named: how many of those that matter, false: how many of those that do not,",
+        "among the words that do not matter. Named and false: how many of those that matter, and of those that do not,",
         "are called load-bearing (effect beyond placebo > 0, max-T p <= .05 over all words and interventions).",
         "",
         "| intervention | effect | equal frequency | all others | z | cost | named | false |",
