@@ -17,6 +17,8 @@ from dsl_probe.probe.spans import Motif, Spans
 
 OF_MOTIFS, OF_CHAINS = ("ban", "delete", "replace"), ("shuffle", "blank")
 WHOLE = Motif("", "(chain)", ())
+# Uses that are looked at for how a span is spelled in tokens, evenly spaced.
+_SPELLED = 2_000
 ARM, PLACEBO = "arm", "placebo"
 
 
@@ -151,7 +153,8 @@ class Arms:
 
     def bans_of(self, span: np.ndarray) -> tuple[tuple[int, ...], ...]:
         """What to rule out so that the text of a span is not written."""
-        return self._bans(int(span[0]), int(span[1]))
+        length = int(span[1] - span[0])
+        return self._bans(length, int(self.spans.of_length(length)[0][span[0]]))
 
     def _other(self, t: int, chosen: np.ndarray, support: int, rng: np.random.Generator) -> list[int]:
         """Tokens of a span from anywhere, of the same length and frequency."""
@@ -167,14 +170,13 @@ class Arms:
         return int(self.spans.units.starts[span[0]]), int(self.spans.units.stops[span[1] - 1])
 
     def _sequences(self, uses: Mapping[int, np.ndarray]) -> tuple[tuple[int, ...], ...]:
-        found = ((self.chains[t], self._characters(span)) for t, spans in uses.items() for span in spans)
+        spans = np.concatenate(list(uses.values())) if uses else np.zeros((0, 2), np.int64)
+        if len(spans) > _SPELLED:
+            spans = spans[np.linspace(0, len(spans) - 1, _SPELLED).astype(int)]
+        found = ((self.chains[int(self.spans.doc[span[0]])], self._characters(span)) for span in spans)
         return tuple(edits.bans(edits.spellings(found), self.begun))
 
-    def _bans_of(self, start: int, stop: int) -> tuple[tuple[int, ...], ...]:
-        gram = self.spans.of_length(stop - start)[0]
-        starts = np.flatnonzero(gram == gram[start])
-        uses: dict[int, list[tuple[int, int]]] = {}
-        for s in starts.tolist():
-            if (t := int(self.spans.doc[s])) in self.chains:
-                uses.setdefault(t, []).append((s, s + stop - start))
-        return self._sequences({t: np.array(spans) for t, spans in uses.items()})
+    def _bans_of(self, length: int, number: int) -> tuple[tuple[int, ...], ...]:
+        starts = np.flatnonzero(self.spans.of_length(length)[0] == number)
+        starts = starts[np.isin(self.spans.doc[starts], list(self.chains))]
+        return self._sequences({0: np.stack([starts, starts + length], 1)})
