@@ -68,7 +68,7 @@ def assert_all_equal(weights, x, labels, fold, estimator, tolerance):
                 got = weights.coef[s, t, c].double().numpy()
                 # What does not vary in the training rows has no weight, whatever it does in the others.
                 still = x[train].std(0) < 1e-3
-                assert np.abs(got[still] * np.maximum(spread[still], 1)).max(initial=0) < tolerance
+                assert still.sum() >= 1 and not got[still].any()
                 np.testing.assert_allclose((got * spread)[~still], (coef * spread)[~still], atol=tolerance, rtol=1e-3)
                 mine, theirs = x @ got + weights.intercept[s, t, c].item(), x @ coef + intercept
                 np.testing.assert_allclose(mine, theirs, atol=10 * tolerance, rtol=1e-3)
@@ -94,7 +94,7 @@ def test_ranking_is_scikit_learns_at_the_usual_tolerance():
                 estimator = lambda C=strength: LogisticRegression(C=C, tol=1e-8, max_iter=10_000)  # noqa: E731
                 coef, intercept, _ = one_by_one(x, labels[:, t], fold, out, estimator)
                 theirs = roc_auc_score(labels[test, t], x[test] @ coef + intercept)
-                assert roc_auc_score(labels[test, t], value[test, s, t, c]) == pytest.approx(theirs, abs=5e-3)
+                assert roc_auc_score(labels[test, t], value[test, s, t, c]) == pytest.approx(theirs, abs=3e-3)
 
 
 def test_ridge_sweep_is_scikit_learn_fit_by_fit():
@@ -180,7 +180,7 @@ def test_probes_stand_where_scikit_learns_estimators_stand(probe):
     np.testing.assert_allclose(p.sum(1), 1)
     assert (fitted.predict(x) == np.where(p[:, 1] > 0.5, "so", "no")).all()
     np.testing.assert_allclose(value, x @ fitted.coef_[0] + fitted.intercept_[0], atol=1e-4)
-    with pytest.raises(ValueError, match="two classes|1 class|one class"):
+    with pytest.raises(ValueError, match="two classes apart; y has one"):
         clone(probe).fit(x, np.zeros(200))
 
 

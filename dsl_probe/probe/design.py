@@ -19,7 +19,7 @@ class Design:
     its digits; what differs between the training rows of the pairs is put into the weights.
 
     rows, positives: float32[pairs], training rows and the sum of their labels. mean, std: float32[d, pairs] of the
-    training rows, in units of the states scaled by all.
+    training rows, in units of the states scaled by all; std is infinite where a feature does not vary.
     """
 
     def __init__(
@@ -138,18 +138,21 @@ class Design:
     def _count(self) -> None:
         import torch
 
-        self.rows = self.mask.sum(0).float()
-        self.positives = torch.zeros_like(self.rows)
-        sums = torch.zeros(self.d, self.mask.shape[1], device=self.device)
+        rows = self.mask.sum(0).double()
+        positives = torch.zeros_like(rows)
+        sums = torch.zeros(self.d, len(rows), dtype=torch.float64, device=self.device)
         squares = torch.zeros_like(sums)
+        # In float64: in float32 the spread of what does not vary in the training rows would come out as its rounding,
+        # above the threshold below, and such a feature would get weight.
         for first, x in self.blocks():
             here = slice(first, first + len(x))
-            mask = self.mask[here].float()
-            self.positives += (mask * self.labels[here][:, self.target]).sum(0)
+            mask, x = self.mask[here].double(), x.double()
+            positives += (mask * self.labels[here][:, self.target]).sum(0)
             sums.addmm_(x.T, mask)
             squares.addmm_((x * x).T, mask)
-        n = self.rows.clamp(min=1)
-        self.mean = sums / n
-        std = (squares / n - self.mean**2).clamp(min=0).sqrt()
-        # A feature that does not vary in the training rows tells nothing: its weight stays where the penalty pulls it.
-        self.std = torch.where(std > 1e-4, std, torch.ones_like(std))
+        n = rows.clamp(min=1)
+        mean = sums / n
+        std = (squares / n - mean**2).clamp(min=0).sqrt()
+        # A feature that does not vary in the training rows tells nothing: over infinity its weight is 0.
+        std = torch.where(std > 1e-4, std, torch.full_like(std, torch.inf))
+        self.rows, self.positives, self.mean, self.std = (v.float() for v in (rows, positives, mean, std))
