@@ -13,17 +13,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shares:
-    """An estimate and each problem's share in its error, float64[problems]; they add up to 0."""
+    """An estimate and each problem's share in its error, float64[problems], whose squares add up to its variance."""
 
     value: float
     of: np.ndarray
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Normal interval; NaN where fewer than two problems have a share."""
-        n = int(np.count_nonzero(self.of))
-        if n < 2:
+        if np.count_nonzero(self.of) < 2:
             return float("nan"), float("nan")
-        reach = NormalDist().inv_cdf(0.5 + level / 2) * float(np.sqrt(n / (n - 1) * (self.of**2).sum()))
+        reach = NormalDist().inv_cdf(0.5 + level / 2) * float(np.sqrt((self.of**2).sum()))
         return self.value - reach, self.value + reach
 
 
@@ -39,8 +38,7 @@ def auroc_shares(scores: np.ndarray, labels: np.ndarray, problem: np.ndarray, pr
         return None
     place_a, place_b = _below(a, b), 1 - _below(b, a)
     value = float(place_a.mean())
-    of = np.bincount(problem[positive], (place_a - value) / len(a), problems)
-    of += np.bincount(problem[~positive], (place_b - value) / len(b), problems)
+    of = _shares(place_a, value, problem[positive], problems) + _shares(place_b, value, problem[~positive], problems)
     return Shares(value, of)
 
 
@@ -65,6 +63,17 @@ def within_folds(scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, probl
         for q in range(labels.shape[1]):
             parts.append(auroc_shares(scores[rows, q], labels[rows, q], problem[rows], problems))
     return mean_of([part for part in parts if part is not None])
+
+
+def _shares(places: np.ndarray, value: float, problem: np.ndarray, problems: int) -> np.ndarray:
+    """Of the rows of one class, with the mean `value` of their places: each problem's share in the error of that mean.
+
+    A class that lies in one problem does not tell how problems differ: its share is the most that the mean allows.
+    """
+    held = np.unique(problem)
+    if len(held) == 1:
+        return np.where(np.arange(problems) == held[0], np.sqrt(value * (1 - value)), 0)
+    return np.bincount(problem, places - value, problems) / len(places) * np.sqrt(len(held) / (len(held) - 1))
 
 
 def _below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
