@@ -56,7 +56,7 @@ def fitted(x, of, problem, config=CONFIG, solver=None) -> tuple[Asked, LayerFit]
 
 
 def judged(part: Asked, fit: LayerFit):
-    return within_folds(fit.scores, part.columns, part.fold, part.problem)
+    return within_folds(fit.scores, part.columns, part.fold, part.problem, fit.chance)
 
 
 def unit(rng, d):
@@ -80,6 +80,7 @@ def test_a_planted_direction_is_found(probe):
     assert fit.coef is not None and fit.coef.shape == (6, 1, 24)
     cosine = fit.coef[:, 0] @ direction / np.linalg.norm(fit.coef[:, 0], axis=1)
     assert (cosine > 0.8).all()
+    assert fit.chance.max() < 0.2
 
 
 def test_estimators_without_weights_are_judged_too():
@@ -99,11 +100,19 @@ def holds_half(shares) -> bool:
     return low <= 0.5 <= high
 
 
-def test_noise_tells_nothing():
-    problem = np.repeat(np.arange(50), 6)
-    rngs = map(np.random.default_rng, range(SEEDS))
-    held = [holds_half(judged(*fitted(r.normal(size=(300, 16)), r.integers(0, 2, 300), problem))) for r in rngs]
-    assert sum(held) >= ENOUGH
+@pytest.mark.parametrize(("rows", "d"), [(4, 4), (6, 16), (2, 60)])
+def test_noise_tells_nothing(rows, d):
+    held, given, chance = [], [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        problem = np.repeat(np.arange(50), rows)
+        part, fit = fitted(rng.normal(size=(len(problem), d)), rng.integers(0, 2, len(problem)), problem)
+        held.append(holds_half(judged(part, fit)))
+        given.append(holds_half(within_folds(fit.scores, part.columns, part.fold, part.problem)))
+        chance.append(fit.chance.mean())
+    # Of 100 intervals at 95 % fewer than 88 hold the truth in 2 of 1,000 cases. Fits taken as given, they are too narrow.
+    assert sum(held) >= 88 > sum(given)
+    assert 0.75 < np.mean(chance) <= 1
 
 
 def test_a_label_that_is_constant_in_its_problem_is_not_told_by_the_problem():
@@ -113,7 +122,7 @@ def test_a_label_that_is_constant_in_its_problem_is_not_told_by_the_problem():
         rng = np.random.default_rng(seed)
         problem = np.repeat(np.arange(50), 6)
         of = rng.permutation(np.arange(50) % 2)[problem]
-        x = rng.normal(size=(300, 40)) + 3 * rng.normal(size=(50, 40))[problem]
+        x = rng.normal(size=(300, 60)) + 4 * rng.normal(size=(50, 60))[problem]
         part, fit = fitted(x, of, problem)
         held.append(holds_half(judged(part, fit)))
         rows = replace(part, fold=rng.permutation(np.arange(300) % 5))
@@ -164,7 +173,7 @@ def test_the_nested_choice_among_layers_of_noise_is_not_optimistic():
         found = [fitted(rng.normal(size=(160, 8)), of, problem) for _ in range(12)]
         part, fits = found[0][0], [fit for _, fit in found]
         choice = choose_layer(fits, part.fold)
-        shares = within_folds(choice.scores, part.columns, part.fold, part.problem)
+        shares = within_folds(choice.scores, part.columns, part.fold, part.problem, choice.chance)
         held.append(holds_half(shares))
         nested.append(shares.value)
         best.append(max(judged(part, fit).value for fit in fits))
@@ -190,9 +199,14 @@ def test_folds_never_divide_a_problem_and_are_of_equal_size():
 # ---- controls
 
 
+def named(i: int) -> str:
+    """A word of letters alone for each number."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(i))
+
+
 def written(rng, traces=60, words=12, kinds=80):
     """Traces of random words with a state after each; label is set later. Texts, and what the states have read."""
-    names = np.array([f"w{i}" for i in range(kinds)])
+    names = np.array([named(i) for i in range(kinds)])
     said = rng.integers(0, kinds, (traces, words))
     texts = {t: " ".join(names[row]) for t, row in enumerate(said)}
     read = np.stack([np.cumsum([len(w) + 1 for w in names[row]]) - 1 for row in said])
@@ -217,11 +231,11 @@ def fitted_labels(x, labels):
 def test_a_label_that_leaks_through_the_token_has_no_selectivity_and_a_true_state_has():
     rng = np.random.default_rng(4)
     said, texts, more = written(rng)
-    token = rng.normal(size=(80, 24))[said]
+    token = rng.normal(size=(80, 12))[said]
     problem = np.repeat(np.arange(60), 12)
     leaking = rng.integers(0, 2, 80)[said]
     true = rng.integers(0, 2, len(said))
-    x = token + 8 * np.outer(true - 0.5, unit(rng, 24)) + 0.1 * rng.normal(size=token.shape)
+    x = token + 8 * np.outer(true - 0.5, unit(rng, 12)) + 0.1 * rng.normal(size=token.shape)
     given = {"states": torch.tensor(x, dtype=torch.float32), "texts": texts}
     leaked, as_easy = accuracies(given, labelled(leaking, problem, **more))
     assert leaked > 0.65 and leaked - as_easy < 0.1
@@ -234,7 +248,7 @@ def test_the_control_task_gives_every_type_one_class_as_often_as_the_classes_are
     said, texts, more = written(rng, traces=400, kinds=2_000)
     labels = labelled(rng.random(len(said)) < 0.2, said, **more)
     types = controls.token_types(labels, texts)
-    assert types.tolist() == [f"w{i}" for i in said]
+    assert types.tolist() == [named(i) for i in said]
     of = controls.control_task(labels, types, 1)
     assert all(len(set(of[said == kind])) == 1 for kind in range(2_000))
     assert of.mean() == pytest.approx(0.2, abs=0.03)
@@ -249,7 +263,7 @@ def test_the_bag_holds_every_whole_unit_that_was_read():
     labels = labelled(said % 2, said, **more).part(order)
     cut = replace(labels, read=np.maximum(labels.read - rng.integers(0, 2, len(said)), 0).astype(np.int32))
     bag = np.expm1(controls.bag_features(cut, texts))
-    held = {w: sum(w in text.split() for text in texts.values()) for w in (f"w{i}" for i in range(5))}
+    held = {w: sum(w in text.split() for text in texts.values()) for w in map(named, range(5))}
     columns = sorted(held, key=lambda w: (-held[w], w))
     for row, trace, read in zip(bag, cut.trace_row, cut.read, strict=True):
         text, whole = texts[trace], texts[trace][:read]
@@ -319,18 +333,20 @@ def test_a_direction_transfers_where_it_is_the_same(angle, low, high):
     cosine = found[(found.metric == "whitened cosine") & (found.train == "a")].value.item()
     assert cosine == pytest.approx(np.cos(np.radians(angle)), abs=0.25)
     within = found[found.metric == "mean within domains"]
-    assert within.value.item() == pytest.approx(np.mean([judged(a, f(a, p)).value for a, p in zip(asked, parts)]))
+    assert within.value.item() == pytest.approx(
+        np.mean([judged(a, f(a, p)).value for a, p in zip(asked, parts, strict=True)])
+    )
     both = found[(found.metric == "auroc") & (found.control == "") & (found.train != found.test)].value
     assert found[found.metric == "mean across domains"].value.item() == pytest.approx(both.mean())
     p = found[found.metric == "p of transfer"].value.item()
     assert p == pytest.approx(1 / (1 + SHUFFLES)) if angle != 90 else p > 0.02
     limit = found[found.control == "95 % of shuffled labels"].value.item()
-    assert 0.5 < limit < 0.9
+    assert 0.5 < limit < 0.96
 
 
 def f(asked, part):
     """The fit of a domain as it stands in its part."""
-    return LayerFit(None, None, part.scores, part.coef, part.intercept, 0)
+    return LayerFit(None, None, part.scores, part.chance, part.coef, part.intercept, 0)
 
 
 def test_p_of_transfer_to_labels_of_no_direction_is_as_often_small_as_it_says():
@@ -384,7 +400,7 @@ def test_whitened_cosine_is_the_correlation_of_the_read_outs():
 def test_the_pooled_covariance_gives_each_domain_equal_weight():
     rng = np.random.default_rng(11)
     xs = [torch.tensor(rng.normal(3 * i, 1 + i, (50 * (1 + 3 * i), 4)), dtype=torch.float32) for i in range(2)]
-    parts = [Part(x, None, None, 0, None, None, None, None) for x in xs]
+    parts = [Part(x, None, None, 0, None, None, None, None, None) for x in xs]
     want = (np.cov(xs[0].numpy().T) + np.cov(xs[1].numpy().T)) / 2
     np.testing.assert_allclose(pooled_covariance(parts), want, rtol=1e-4, atol=1e-6)
 
