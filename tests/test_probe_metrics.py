@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from dsl_probe.probe import metrics
-from dsl_probe.probe.grouped import auroc_shares, mean_of, within_folds
+from dsl_probe.probe.grouped import Shares, auroc_shares, crossed, mean_of, within_folds
 from dsl_probe.probe.mdl import online_code
 
 torch = pytest.importorskip("torch")
@@ -131,14 +131,22 @@ def simulate(rng, problems=100, rows=10, folds=5, pull=1.0, constant=True, posit
     return scores[:, None], labels[:, None], fold, problem
 
 
+def alone(found):
+    """Without the factor for fits that saw each other's rows."""
+    return Shares(found.value, found.of / np.sqrt(2))
+
+
 def coverage(n, truth, **how):
-    """Share of simulations whose interval holds the truth: by problem, and taking rows for independent."""
+    """Share of simulations whose interval holds the truth: by problem, and taking rows for independent.
+
+    No fit has seen the scores, so the interval is that of independent folds.
+    """
     rng, held, naive = np.random.default_rng(0), 0, 0
     for _ in range(n):
         scores, labels, fold, problem = simulate(rng, **how)
-        low, high = within_folds(scores, labels, fold, problem).interval()
+        low, high = alone(within_folds(scores, labels, fold, problem)).interval()
         held += low <= truth <= high
-        low, high = within_folds(scores, labels, fold, np.arange(len(problem))).interval()
+        low, high = alone(within_folds(scores, labels, fold, np.arange(len(problem)))).interval()
         naive += low <= truth <= high
     return held / n, naive / n
 
@@ -175,6 +183,7 @@ def test_the_mean_keeps_what_its_parts_share():
     one = auroc_shares(scores[:, 0], labels[:, 0], problem, 100)
     twice = mean_of([one, one])
     assert twice.value == one.value and twice.interval() == pytest.approx(one.interval())
+    assert half_width(crossed(one)) == pytest.approx(np.sqrt(2) * half_width(one))
     other = auroc_shares(-scores[:, 0], labels[:, 0], problem, 100)
     none = mean_of([one, other])
     assert none.value == pytest.approx(0.5) and half_width(none) == pytest.approx(0, abs=1e-9)

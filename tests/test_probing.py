@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dsl_probe.probe import controls, metrics
 from dsl_probe.probe.asked import Asked, Rows, Sweep, ask_domains
-from dsl_probe.probe.grouped import within_folds
+from dsl_probe.probe.grouped import Shares, within_folds
 from dsl_probe.probe.labels import Labels
 from dsl_probe.probe.measures import answers
 from dsl_probe.probe.solvers import PROBE_NAMES, solver_of
@@ -56,7 +56,7 @@ def fitted(x, of, problem, config=CONFIG, solver=None) -> tuple[Asked, LayerFit]
 
 
 def judged(part: Asked, fit: LayerFit):
-    return within_folds(fit.scores, part.columns, part.fold, part.problem, fit.chance)
+    return within_folds(fit.scores, part.columns, part.fold, part.problem)
 
 
 def unit(rng, d):
@@ -80,7 +80,6 @@ def test_a_planted_direction_is_found(probe):
     assert fit.coef is not None and fit.coef.shape == (6, 1, 24)
     cosine = fit.coef[:, 0] @ direction / np.linalg.norm(fit.coef[:, 0], axis=1)
     assert (cosine > 0.8).all()
-    assert fit.chance.max() < 0.2
 
 
 def test_estimators_without_weights_are_judged_too():
@@ -102,17 +101,15 @@ def holds_half(shares) -> bool:
 
 @pytest.mark.parametrize(("rows", "d"), [(4, 4), (6, 16), (2, 60)])
 def test_noise_tells_nothing(rows, d):
-    held, given, chance = [], [], []
+    held, narrow = [], []
     for seed in range(100):
         rng = np.random.default_rng(seed)
         problem = np.repeat(np.arange(50), rows)
-        part, fit = fitted(rng.normal(size=(len(problem), d)), rng.integers(0, 2, len(problem)), problem)
-        held.append(holds_half(judged(part, fit)))
-        given.append(holds_half(within_folds(fit.scores, part.columns, part.fold, part.problem)))
-        chance.append(fit.chance.mean())
-    # Of 100 intervals at 95 % fewer than 88 hold the truth in 2 of 1,000 cases. Fits taken as given, they are too narrow.
-    assert sum(held) >= 88 > sum(given)
-    assert 0.75 < np.mean(chance) <= 1
+        found = judged(*fitted(rng.normal(size=(len(problem), d)), rng.integers(0, 2, len(problem)), problem))
+        held.append(holds_half(found))
+        narrow.append(holds_half(Shares(found.value, found.of / np.sqrt(2))))
+    # Of 100 intervals at 95 % fewer than 88 hold the truth in 2 of 1,000 cases. Folds are not independent.
+    assert sum(held) >= 88 and sum(narrow) < sum(held) - 4
 
 
 def test_a_label_that_is_constant_in_its_problem_is_not_told_by_the_problem():
@@ -173,7 +170,7 @@ def test_the_nested_choice_among_layers_of_noise_is_not_optimistic():
         found = [fitted(rng.normal(size=(160, 8)), of, problem) for _ in range(12)]
         part, fits = found[0][0], [fit for _, fit in found]
         choice = choose_layer(fits, part.fold)
-        shares = within_folds(choice.scores, part.columns, part.fold, part.problem, choice.chance)
+        shares = within_folds(choice.scores, part.columns, part.fold, part.problem)
         held.append(holds_half(shares))
         nested.append(shares.value)
         best.append(max(judged(part, fit).value for fit in fits))
@@ -250,7 +247,7 @@ def test_the_control_task_gives_every_type_one_class_as_often_as_the_classes_are
     types = controls.token_types(labels, texts)
     assert types.tolist() == [named(i) for i in said]
     of = controls.control_task(labels, types, 1)
-    assert all(len(set(of[said == kind])) == 1 for kind in range(2_000))
+    assert all(len(set(of[said == kind])) == 1 for kind in set(said.tolist()))
     assert of.mean() == pytest.approx(0.2, abs=0.03)
     start = labelled([0], [0], trace_row=np.zeros(1, np.int32), read=np.zeros(1, np.int32))
     assert controls.token_types(start, {0: "so it is"}).tolist() == [""]
@@ -267,7 +264,8 @@ def test_the_bag_holds_every_whole_unit_that_was_read():
     columns = sorted(held, key=lambda w: (-held[w], w))
     for row, trace, read in zip(bag, cut.trace_row, cut.read, strict=True):
         text, whole = texts[trace], texts[trace][:read]
-        words = whole.split() if read == len(text) or text[read] == " " else whole.split()[:-1]
+        cut_off = read < len(text) and " " not in (text[read], whole[-1:])
+        words = whole.split()[:-1] if cut_off else whole.split()
         np.testing.assert_allclose(row, [words.count(w) for w in columns], atol=1e-5)
     assert controls.bag_features(cut, texts, most=2).shape == (len(said), 2)
     place = controls.place_features(cut)
@@ -346,7 +344,7 @@ def test_a_direction_transfers_where_it_is_the_same(angle, low, high):
 
 def f(asked, part):
     """The fit of a domain as it stands in its part."""
-    return LayerFit(None, None, part.scores, part.chance, part.coef, part.intercept, 0)
+    return LayerFit(None, None, part.scores, part.coef, part.intercept, 0)
 
 
 def test_p_of_transfer_to_labels_of_no_direction_is_as_often_small_as_it_says():
@@ -400,7 +398,7 @@ def test_whitened_cosine_is_the_correlation_of_the_read_outs():
 def test_the_pooled_covariance_gives_each_domain_equal_weight():
     rng = np.random.default_rng(11)
     xs = [torch.tensor(rng.normal(3 * i, 1 + i, (50 * (1 + 3 * i), 4)), dtype=torch.float32) for i in range(2)]
-    parts = [Part(x, None, None, 0, None, None, None, None, None) for x in xs]
+    parts = [Part(x, None, None, 0, None, None, None, None) for x in xs]
     want = (np.cov(xs[0].numpy().T) + np.cov(xs[1].numpy().T)) / 2
     np.testing.assert_allclose(pooled_covariance(parts), want, rtol=1e-4, atol=1e-6)
 

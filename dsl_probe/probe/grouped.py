@@ -5,12 +5,14 @@ over the rows of a problem it gives the variance of clustered rows (Obuchowski 1
 same problems add such shares, so their covariance is kept.
 
 That takes the fits as given. But each fold is tested by a fit that saw the others, and it helped to train the fits that
-these are tested by, so the AUROCs of the folds go up and down together (Bengio and Grandvalet 2004): where states tell
-nothing their mean has twice the variance that the shares add up to, where they tell all of it no more. Between the two
-it grows with the part of the fits that is chance, which `LayerFit.chance` estimates.
+these are tested by, so the AUROCs of the folds go up and down together (Bengio and Grandvalet 2004). Where states tell
+nothing, the mean is close to a degenerate U-statistic in the folds, sum of c_i c_j over i != j: each product is in it
+twice, so its variance is twice that of independent folds, for any number of folds. Where states tell much it is less.
+No estimate of it is unbiased, so twice is taken throughout (Nadeau and Bengio 2003 take 1 + k / (k - 1)): intervals
+hold .5 where there is nothing to tell, and are on the wide side where there is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -18,18 +20,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shares:
-    """An estimate and each problem's share in its error, float64[problems]. Their squares add up to its variance for
-    given fits; shared: what is added since fits shared rows."""
+    """An estimate and each problem's share in its error, float64[problems], whose squares add up to its variance."""
 
     value: float
     of: np.ndarray
-    shared: float = 0.0
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Normal interval; NaN where fewer than two problems have a share."""
         if np.count_nonzero(self.of) < 2:
             return float("nan"), float("nan")
-        reach = NormalDist().inv_cdf(0.5 + level / 2) * float(np.sqrt((self.of**2).sum() + self.shared))
+        reach = NormalDist().inv_cdf(0.5 + level / 2) * float(np.sqrt((self.of**2).sum()))
         return self.value - reach, self.value + reach
 
 
@@ -50,41 +50,34 @@ def auroc_shares(scores: np.ndarray, labels: np.ndarray, problem: np.ndarray, pr
 
 
 def mean_of(parts: list[Shares]) -> Shares | None:
-    """The mean of estimates over the same problems, by fits that have nothing to do with each other; None of none."""
+    """The mean of estimates over the same problems; None of none."""
     if not parts:
         return None
-    shared = sum(p.shared for p in parts) / len(parts) ** 2
-    return Shares(float(np.mean([p.value for p in parts])), np.mean([p.of for p in parts], axis=0), shared)
+    return Shares(float(np.mean([p.value for p in parts])), np.mean([p.of for p in parts], axis=0))
 
 
-def within_folds(
-    scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, problem: np.ndarray, chance: np.ndarray | None = None
-) -> Shares | None:
+def crossed(found: Shares) -> Shares:
+    """A mean over fits that were trained on what others of them are tested on: twice the variance, as told above."""
+    return Shares(found.value, found.of * np.sqrt(2))
+
+
+def within_folds(scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, problem: np.ndarray) -> Shares | None:
     """Mean of the AUROCs of each fold and question: scores, labels [n, questions], fold, problem int [n].
 
-    chance: float [folds, questions], the part of each fit that is chance, 0 to 1; None where fits shared no rows.
+    The scores of a fold are those of a fit to the others.
 
     Scores of different folds come from different fits and are never ranked against each other: pooled, a label that is
     constant within its problem would be told by the fit's offset alone. Folds and questions without both classes are
     left out. None if all are.
     """
     problems = int(problem.max()) + 1 if len(problem) else 0
-    parts, by_chance = [], []
+    parts = []
     for o in np.unique(fold):
         rows = np.flatnonzero(fold == o)
         for q in range(labels.shape[1]):
-            part = auroc_shares(scores[rows, q], labels[rows, q], problem[rows], problems)
-            if part is not None:
-                parts.append(part)
-                by_chance.append(0.0 if chance is None else chance[o, q])
-    found = mean_of(parts)
-    return found and with_chance(found, float(np.mean(by_chance)))
-
-
-def with_chance(found: Shares, chance: float) -> Shares:
-    """The estimate with the variance that it has since its fits, by this part chance, were trained on what others of
-    them are tested on."""
-    return replace(found, shared=chance * float((found.of**2).sum()))
+            parts.append(auroc_shares(scores[rows, q], labels[rows, q], problem[rows], problems))
+    found = mean_of([part for part in parts if part is not None])
+    return found and crossed(found)
 
 
 def _shares(places: np.ndarray, value: float, problem: np.ndarray, problems: int) -> np.ndarray:

@@ -22,7 +22,7 @@ def add_measures(rows: Rows, sweep: Sweep, part: Asked, fits: Sequence[LayerFit]
     """
     chosen = sweep.layers[choice.layer]
     rows.add(part, "majority rate", float(np.bincount(part.labels.of).max() / len(part.labels)))
-    add_judged(rows, part, choice, layer=chosen, chosen=True)
+    add_judged(rows, part, choice.scores, layer=chosen, chosen=True)
     if not sweep.config.controls:
         return
     seed, layers = sweep.config.seed, sweep.layers
@@ -36,13 +36,13 @@ def add_measures(rows: Rows, sweep: Sweep, part: Asked, fits: Sequence[LayerFit]
     for k in dict.fromkeys([choice.layer, *([layers.index(0)] if 0 in layers else [])]):
         more: dict[str, Any] = {"layer": layers[k], "chosen": k == choice.layer}
         x = sweep.states(layers[k], part.labels.rows)
-        told = choice if k == choice.layer else fits[k]
+        scores = choice.scores if k == choice.layer else fits[k].scores
         if k != choice.layer:
-            add_judged(rows, part, told, control="layer 0", **more)
-        accuracy = {"": metrics.accuracy(*answers(told.scores, part.columns))}
+            add_judged(rows, part, scores, control="layer 0", **more)
+        accuracy = {"": metrics.accuracy(*answers(scores, part.columns))}
         for name, columns in others.items():
             fit = fit_layer(x, columns, part.fold, sweep.solver, sweep.strengths)
-            add_judged(rows, part, fit, columns, control=name, **more)
+            add_judged(rows, part, fit.scores, columns, control=name, **more)
             accuracy[name] = metrics.accuracy(*answers(fit.scores, columns))
         rows.add(part, "selectivity", accuracy[""] - accuracy["control task"], **more)
         code = online_code(x, part.columns, part.labels.problem, seed, sweep.strengths[fits[k].final])
@@ -50,7 +50,7 @@ def add_measures(rows: Rows, sweep: Sweep, part: Asked, fits: Sequence[LayerFit]
         rows.add(part, "compression", code.compression, **more)
     for name, layer, features in _features(sweep, part, texts, chosen):
         fit = fit_layer(features, part.columns, part.fold, sweep.solver, sweep.strengths)
-        add_judged(rows, part, fit, layer=layer, control=name)
+        add_judged(rows, part, fit.scores, layer=layer, control=name)
 
 
 def _features(
@@ -67,12 +67,10 @@ def _features(
             yield name, layer, sweep.states(layer, at, other)
 
 
-def add_judged(
-    rows: Rows, part: Asked, told: Choice | LayerFit, columns: np.ndarray | None = None, **more: Any
-) -> None:
-    """All measures of its scores of unseen problems; columns: what is right, if not the part's own."""
-    columns, scores = part.columns if columns is None else columns, told.scores
-    if found := within_folds(scores, columns, part.fold, part.problem, told.chance):
+def add_judged(rows: Rows, part: Asked, scores: np.ndarray, columns: np.ndarray | None = None, **more: Any) -> None:
+    """All measures of scores [n, questions] of unseen problems; columns: what is right, if not the part's own."""
+    columns = part.columns if columns is None else columns
+    if found := within_folds(scores, columns, part.fold, part.problem):
         rows.add(part, "auroc", found.value, found.interval(), **more)
     rows.add(part, "accuracy", metrics.accuracy(*answers(scores, columns)), **more)
     p = 1 / (1 + np.exp(-np.clip(scores.astype(float), -50, 50)))

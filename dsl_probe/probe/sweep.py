@@ -40,15 +40,14 @@ class LayerFit:
 
     inner: float64[k, strengths], mean AUROC over the inner folds of each outer fold. strength: int[k], index of the
     strength with the best of it. scores: float32[n, questions], decision values of each row by the fit that left its
-    fold out, at that strength. chance: float64[k, questions], the part of those fits that is chance (see `_chance`).
-    coef float32[1 + k, questions, d], intercept [1 + k, questions]: first of the fit to all rows, at the strength best
-    on average, `final`; then of the fits that left out each fold, at theirs. None for estimators without such weights.
+    fold out, at that strength. coef float32[1 + k, questions, d], intercept [1 + k, questions]: first of the fit to all
+    rows, at the strength best on average, `final`; then of the fits that left out each fold, at theirs. None for
+    estimators without such weights.
     """
 
     inner: np.ndarray
     strength: np.ndarray
     scores: np.ndarray
-    chance: np.ndarray
     coef: np.ndarray | None
     intercept: np.ndarray | None
     final: int
@@ -57,12 +56,11 @@ class LayerFit:
 @dataclass(frozen=True)
 class Choice:
     """The layer chosen for each outer fold on its inner folds (layer: int[k], positions in the list of layers), the one
-    chosen most often (the lowest of those), and the scores float32[n, questions] and chance of that nested choice."""
+    chosen most often (the lowest of those), and the scores float32[n, questions] of that nested choice."""
 
     layers: np.ndarray
     layer: int
     scores: np.ndarray
-    chance: np.ndarray
 
 
 def deal_folds(problem: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -89,37 +87,31 @@ def fit_layer(
     fits = solver(x, labels, fold, [(), *((o,) for o in range(k)), *pairs], strengths)
     rows_of = [np.flatnonzero(fold == o) for o in range(k)]
     each = np.full((k, k, len(strengths)), np.nan)
-    alike = np.full((k, k, *labels.shape[1:], len(strengths)), np.nan)
-    whole = [fits.judge(1 + o, rows) for o, rows in enumerate(rows_of)]
     for i, (a, b) in enumerate(pairs, 1 + k):
         for outer, judge in ((a, b), (b, a)):
-            values = fits.judge(i, rows_of[judge])
-            each[outer, judge] = _mean_auroc(values, labels[rows_of[judge]])
-            alike[judge, outer] = _correlation(values, whole[judge])
+            each[outer, judge] = _mean_auroc(fits.judge(i, rows_of[judge]), labels[rows_of[judge]])
     inner = np.nan_to_num(_nanmean(each, 1), nan=0.5)
     strength = inner.argmax(1)
-    scores, chance = np.zeros(labels.shape, np.float32), np.zeros((k, labels.shape[1]))
+    scores = np.zeros(labels.shape, np.float32)
     for o, rows in enumerate(rows_of):
-        scores[rows] = whole[o][:, :, strength[o]]
-        chance[o] = _chance(_nanmean(alike[o, :, :, strength[o]], 0), k)
+        scores[rows] = fits.judge(1 + o, rows)[:, :, strength[o]]
     final = int(inner.mean(0).argmax())
     if fits.coef is None or fits.intercept is None:
-        return LayerFit(inner, strength, scores, chance, None, None, final)
+        return LayerFit(inner, strength, scores, None, None, final)
     at = [final, *strength]
     coef = np.stack([fits.coef[i, :, s] for i, s in enumerate(at)])
     intercept = np.stack([fits.intercept[i, :, s] for i, s in enumerate(at)])
-    return LayerFit(inner, strength, scores, chance, coef, intercept, final)
+    return LayerFit(inner, strength, scores, coef, intercept, final)
 
 
 def choose_layer(fits: Sequence[LayerFit], fold: np.ndarray) -> Choice:
     """The nested choice of the layer: for each outer fold the layer whose best inner AUROC is highest."""
     best = np.stack([fit.inner.max(1) for fit in fits])
     layers = best.argmax(0)
-    scores, chance = np.zeros_like(fits[0].scores), np.zeros_like(fits[0].chance)
+    scores = np.zeros_like(fits[0].scores)
     for o, layer in enumerate(layers):
         scores[fold == o] = fits[layer].scores[fold == o]
-        chance[o] = fits[layer].chance[o]
-    return Choice(layers, int(np.bincount(layers).argmax()), scores, chance)
+    return Choice(layers, int(np.bincount(layers).argmax()), scores)
 
 
 def linear(sweep: Callable[..., Any], device: str = "cpu") -> Solver:
@@ -197,19 +189,6 @@ def _mean_auroc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mean over the questions, for each strength: scores [n, questions, strengths], labels [n, questions]."""
     each = np.stack([auroc(scores[:, q], labels[:, q]) for q in range(labels.shape[1])])
     return _nanmean(each, 0)
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's, over the rows of [n, questions, strengths]; NaN where one does not vary."""
-    a, b = a - a.mean(0, dtype=np.float64), b - b.mean(0, dtype=np.float64)
-    norm = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    return np.divide((a * b).sum(0), norm, out=np.full(norm.shape, np.nan), where=norm > 0)
-
-
-def _chance(alike: np.ndarray, k: int) -> np.ndarray:
-    """The part of a fit that is chance, 0 to 1, from how its decision values correlate with those of a fit to k - 2 of
-    its k - 1 folds: in full if both are sums over their rows of something at random, in no part if it is 1."""
-    return np.nan_to_num(np.clip((1 - alike) / (1 - np.sqrt((k - 2) / (k - 1))), 0, 1), nan=1.0)
 
 
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:

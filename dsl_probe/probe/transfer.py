@@ -1,13 +1,13 @@
 """Is it read out by the same direction in another domain: train in A, test in B; and how alike the directions are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsl_probe.probe.asked import ALL, Asked, Rows, Sweep
-from dsl_probe.probe.grouped import Shares, auroc_shares, mean_of, with_chance, within_folds
+from dsl_probe.probe.grouped import Shares, auroc_shares, crossed, mean_of, within_folds
 from dsl_probe.probe.sweep import LayerFit
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SHUFFLES = 99
 @dataclass(frozen=True)
 class Part:
     """One domain: states [n, d]; labels int8[n, questions] and fit over all questions of the target, those not asked
-    in this domain without a positive answer; problem int[n], numbers that all domains share; chance as LayerFit has."""
+    in this domain without a positive answer; problem int[n], numbers that all domains share."""
 
     x: "torch.Tensor"
     labels: np.ndarray
@@ -27,7 +27,6 @@ class Part:
     problems: int
     fold: np.ndarray
     scores: np.ndarray
-    chance: np.ndarray
     coef: np.ndarray | None
     intercept: np.ndarray | None
 
@@ -45,8 +44,7 @@ def part_of(asked: Asked, x: "torch.Tensor", fit: LayerFit, questions: int, prob
 
     problem = np.searchsorted(problems, asked.labels.problem.astype(str))
     coef, intercept = (None if w is None else wide(w[0], 0) for w in (fit.coef, fit.intercept))
-    scores, chance = wide(fit.scores, 1), wide(fit.chance, 1)
-    return Part(x, wide(asked.columns, 1), problem, len(problems), asked.fold, scores, chance, coef, intercept)
+    return Part(x, wide(asked.columns, 1), problem, len(problems), asked.fold, wide(fit.scores, 1), coef, intercept)
 
 
 def askable(a: Part, b: Part) -> list[int]:
@@ -70,7 +68,7 @@ def add_transfer(rows: Rows, asked: Sequence[Asked], parts: Sequence[Part], laye
     """Rows of one layer: for every pair of domains the AUROC and the cosine of directions; the means within and across.
 
     The means add each problem's share in the error over all pairs that it is in, so that their intervals hold for pairs
-    that share a domain. Two domains that are tested by each other's fits go up and down together as folds do.
+    that share a domain. Two domains tested by each other's fits go up and down together, as folds do (grouped.py).
     """
     across: list[Shares] = []
     within: list[Shares] = []
@@ -81,13 +79,9 @@ def add_transfer(rows: Rows, asked: Sequence[Asked], parts: Sequence[Part], laye
                 continue
             if i == j:
                 found = within_folds(
-                    source.scores[:, questions],
-                    source.labels[:, questions],
-                    source.fold,
-                    source.problem,
-                    source.chance[:, questions],
+                    source.scores[:, questions], source.labels[:, questions], source.fold, source.problem
                 )
-                within += [] if found is None else [replace(found, of=_padded(found.of, source.problems))]
+                within += [] if found is None else [Shares(found.value, _padded(found.of, source.problems))]
                 continue
             found = transfer_auroc(source, goal, questions)
             if found is None or source.coef is None or goal.coef is None:
@@ -97,10 +91,9 @@ def add_transfer(rows: Rows, asked: Sequence[Asked], parts: Sequence[Part], laye
             rows.add(asked[j], "auroc", found.value, found.interval(), **more)
             cosine = whitened_cosine(source.coef[questions], goal.coef[questions], pooled_covariance([source, goal]))
             rows.add(asked[j], "whitened cosine", float(np.nanmean(cosine)), **more)
-    chance = float(np.mean([part.chance for part in parts]))
     for metric, some in (("mean within domains", within), ("mean across domains", across)):
         if mean := mean_of(some):
-            mean = with_chance(mean, chance) if some is across else mean
+            mean = crossed(mean) if some is across else mean
             rows.add(asked[0], metric, mean.value, mean.interval(), train=ALL, test=ALL, layer=layer)
 
 

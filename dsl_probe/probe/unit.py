@@ -64,7 +64,7 @@ def _fit_layers(rows: Rows, sweep: Sweep, parts: Sequence[Asked]) -> tuple[list[
             x = sweep.states(layer, part.labels.rows)
             fit = fit_layer(x, part.columns, part.fold, sweep.solver, sweep.strengths)
             mine.append(fit)
-            if found := within_folds(fit.scores, part.columns, part.fold, part.problem, fit.chance):
+            if found := within_folds(fit.scores, part.columns, part.fold, part.problem):
                 strength = sweep.strengths[fit.final]
                 rows.add(part, "auroc", found.value, found.interval(), layer=layer, strength=strength)
             if fit.coef is not None and fit.intercept is not None:
