@@ -26,11 +26,11 @@ class Shares:
     of: np.ndarray
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Normal interval; NaN where fewer than two problems have a share."""
+        """Normal interval within 0 and 1; NaN where fewer than two problems have a share."""
         if np.count_nonzero(self.of) < 2:
             return float("nan"), float("nan")
         reach = NormalDist().inv_cdf(0.5 + level / 2) * float(np.sqrt((self.of**2).sum()))
-        return self.value - reach, self.value + reach
+        return max(self.value - reach, 0.0), min(self.value + reach, 1.0)
 
 
 def auroc_shares(scores: np.ndarray, labels: np.ndarray, problem: np.ndarray, problems: int) -> Shares | None:

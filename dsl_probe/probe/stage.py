@@ -16,6 +16,7 @@ from dsl_probe.engine import local_executor, map_shards
 from dsl_probe.groups import checked_name
 from dsl_probe.probe.labels import captured_motifs
 from dsl_probe.probe.solvers import PROBE_NAMES
+from dsl_probe.probe.states import checked_capture
 from dsl_probe.probe.sweep import STRENGTHS
 from dsl_probe.probe.unit import probe_target
 from dsl_probe.store import Run, replacing
@@ -120,7 +121,7 @@ def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False)
 
 
 def planned(run: Run, config: ProbeConfig) -> list[tuple[str, str]]:
-    """The units of a job: (capture, target)."""
+    """The units of a job: (capture, target). Raises UserError where a capture is not there, or there is no unit."""
     controls = {config.random, config.base} if not config.acts else set()
     captured = [s.partition(".")[2] for s in run.stages() if s.startswith("capture.")]
     acts = config.acts or tuple(a for a in captured if a not in controls and not a.endswith("-random"))
@@ -129,11 +130,19 @@ def planned(run: Run, config: ProbeConfig) -> list[tuple[str, str]]:
             f"{run.path} has no captured states. Make some: "
             f"dsl-probe capture {run.path} --model MODEL --layers 1 2 --at steps"
         )
+    for name in (*acts, config.random, config.base):
+        if name is not None:
+            checked_capture(run, name)
     units = []
     for name in acts:
         for target in config.targets:
             every = [f"motif:{motif}" for motif in captured_motifs(run, name)] if target == "motifs" else [target]
             units += [(name, one) for one in every]
+    if not units:
+        raise UserError(
+            f"--targets {' '.join(config.targets)}: {', '.join(acts)} has no states at motifs. "
+            f"Capture them: dsl-probe capture {run.path} --model MODEL --layers ... --at motifs:FILE"
+        )
     return list(dict.fromkeys(units))
 
 
@@ -187,7 +196,7 @@ def _unit(job: tuple[str, ProbeConfig, int, str, str]) -> tuple[int, str]:
         found = probe_target(run, config, acts, target)
     except UserError as error:
         return number, str(error)
-    except (ValueError, ArithmeticError, MemoryError, RuntimeError, KeyError) as error:
+    except (ValueError, ArithmeticError, MemoryError, RuntimeError, LookupError) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return number, f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
     start = f"probes/{config.name}/{number:05d}"
