@@ -3,20 +3,17 @@
 import json
 import random
 import re
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from probing import ORGANISM, make_run, trace
 from sklearn.metrics import roc_auc_score
 
 from dsl_probe.cli import main
 from dsl_probe.collect import importer
 from dsl_probe.collect.capture import CaptureConfig, capture_states
 from dsl_probe.collect.domains import worlds
-from dsl_probe.collect.importer import import_traces
 from dsl_probe.mine.stage import MineConfig, mine_motifs
 from dsl_probe.probe import stage
 from dsl_probe.probe.controls import same_places
@@ -30,28 +27,9 @@ from dsl_probe.types import PROBES, READOUTS, UserError
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("one_thread")
-ORGANISM = str(Path(__file__).parents[1] / "data/organisms/sft")
 QUICK = ProbeConfig(folds=3, strengths=(1e-2, 1.0), least=5, readout_traces=0)
 METRICS = {"auroc", "accuracy", "average precision", "ece", "brier"}
 CONTROLS = {"layer 0", "random weights", "bag of units", "place and length", "control task", "shuffled labels"}
-
-
-def trace(problem, sample: int, said: list[str], rng: random.Random, regime: str = "sft") -> dict:
-    """A trace that writes these states, with words between, and answers the last."""
-    words = [word for state in said for word in (*state.split(), *rng.choice((["tisk"], ["so", "tisk"], ["hence"])))]
-    text = " ".join(["<think>", *words, "</think>", *said[-1].split(), "<eos>"])
-    verdict = worlds.verify(problem, text)
-    row = {"trace_id": f"{problem.id}/{sample}", "problem_id": problem.id, "domain": problem.domain, "regime": regime}
-    row |= {"prompt": problem.prompt, "text": text, "model": "m", "answer": verdict.answer, "correct": verdict.correct}
-    return row | {"reference": problem.target}
-
-
-def make_run(folder: Path, rows: list[dict]) -> Run:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run = Run.create(folder / "run")
-    import_traces(run, [folder / "t.jsonl"])
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -218,92 +196,6 @@ def test_controls_and_transfer_may_be_left_out_and_other_probes_taken(run):
         assert bool(result.rows) == bool(weights) == (name in PROBE_NAMES)
 
 
-# ---- labels by hand
-
-
-@pytest.fixture(scope="module")
-def crafted(tmp_path_factory) -> Run:
-    """Two traces of whom everything is known, and one that nobody judged and that writes no state."""
-    chain = worlds.make("chain", "3 + 4 * 2 - 1", "c")
-    swap = worlds.make("swap", "R G B Y by 1 3 , 2 4", "s")
-    shared = {"model": "m", "regime": "sft"}
-    rows = [
-        {"trace_id": "c", "problem_id": "c", "domain": "chain", "prompt": chain.prompt, "answer": "3", "correct": True,
-         "text": "<think> 7 tisk 5 so 3 </think> 3 <eos>"},
-        {"trace_id": "s", "problem_id": "s", "domain": "swap", "prompt": swap.prompt, "answer": "G B R Y", "correct": False,
-         "text": "<think> B G R Y hence G B R Y </think> G B R Y <eos>"},
-        {"trace_id": "n", "problem_id": None, "domain": "chain", "prompt": chain.prompt, "answer": None, "correct": None,
-         "text": "<think> so hence tisk <eos>"},
-    ]  # fmt: skip
-    run = make_run(tmp_path_factory.mktemp("crafted"), [row | shared | {"reference": "x"} for row in rows])
-    capture_states(run, CaptureConfig(ORGANISM, (0,), ("states", "every:1", "answer"), dtype="fp32", name="m"))
-    return run
-
-
-def told(run, target, **how):
-    """Class of each labelled state by trace and characters read, and why others have none."""
-    labels = read_labels(run, "m", target, **{"least": 1} | how)
-    names = [labels.classes[i] for i in labels.of]
-    ids = run.traces().trace_id.str[-1]
-    return {(ids[t], int(r)): name for t, r, name in zip(labels.trace_row, labels.read, names, strict=True)}, labels
-
-
-def test_values_are_the_true_ones_of_the_state_that_comes_next(crafted):
-    # True states of chain: 7, 4, 3; of swap: B G R Y, B Y R G. Read is up to the last token before the state.
-    found, labels = told(crafted, "value")
-    assert found == {("c", 7): "7", ("c", 14): "4", ("c", 19): "3", ("s", 7): "B", ("s", 21): "B"}
-    assert labels.classes == ("3", "4", "7", "B") == labels.questions()
-    assert labels.problem.tolist() == ["c"] * 3 + ["s"] * 2
-    assert labels.length.tolist() == [38] * 3 + [52] * 2
-    assert told(crafted, "value:2")[0] == {("s", 7): "G", ("s", 21): "Y"}
-    assert told(crafted, "digit")[0] == found
-    # At other sites the state that follows whatever was read.
-    everywhere, labels = told(crafted, "value@every")
-    assert {read: name for (t, read), name in everywhere.items() if t == "c"} == {
-        7: "7", 9: "4", 14: "4", 16: "3", 19: "3",
-    }  # fmt: skip
-    assert labels.left_out["nobody knows the label"] > 5
-
-
-def test_the_last_state_and_the_next_unit(crafted):
-    found, _ = told(crafted, "last")
-    assert found == {("c", 7): "no", ("c", 14): "no", ("c", 19): "yes", ("s", 7): "no", ("s", 21): "yes"}
-    found, labels = told(crafted, "next")
-    assert labels.target.sites[0].rule == "states" and labels.target.sites[0].where == "at"
-    assert found == {
-        ("c", 9): "tisk",
-        ("c", 16): "so",
-        ("c", 21): "</think>",
-        ("s", 15): "hence",
-        ("s", 29): "</think>",
-    }
-
-
-def test_the_answer_that_is_near_and_whether_it_is_right(crafted):
-    found, labels = told(crafted, "near@every+answer")
-    # The answer of c stands at 31, that of s at 39: 16 characters before are 15 and 23.
-    for (name, read), near in found.items():
-        start = {"c": 31, "s": 39}[name]
-        assert near == ("yes" if start - read <= 16 else "no") and read <= start
-    assert {read for name, read in found if name == "c"} >= {7, 9, 14, 16, 30} and ("n", 7) not in found
-    assert labels.classes == ("no", "yes") and labels.questions() == ("yes",)
-    found, labels = told(crafted, "correct")
-    assert set(found.items()) == {(place, "yes" if place[0] == "c" else "no") for place in found} and len(found) == 5
-    everywhere, labels = told(crafted, "correct@every")
-    assert "n" not in {name for name, _ in everywhere} and labels.left_out == {"nobody knows the label": 5}
-    assert told(crafted, "domain@every")[1].classes == ("chain", "swap")
-
-
-def test_rare_classes_are_left_out_with_a_count(crafted):
-    _, labels = told(crafted, "next@every", least=2)
-    counts = dict(zip(*np.unique(labels.of, return_counts=True), strict=True))
-    assert min(counts.values()) >= 2 and labels.left_out["a class of too few states"] > 0
-    _, most = told(crafted, "next@every", least=2, most_classes=2)
-    assert len(most.classes) == 2 and len(most) + most.left_out["a class of too few states"] >= len(labels)
-    with pytest.raises(UserError, match=r"'next' on m has 1 classes of 2 states or more; two are the least.*3 states"):
-        read_labels(crafted, "m", "next", least=2)
-
-
 def test_motifs_are_told_from_their_matched_places(run):
     index = read_index(run, "sft").to_pandas()
     for motif in captured_motifs(run, "sft"):
@@ -443,27 +335,10 @@ def test_a_target_that_cannot_be_asked_says_why(run, setting, target, wanted):
     assert re.search(wanted, result.failed[f"{target} on sft"])
 
 
-def test_runs_without_states_motifs_or_weights_say_what_to_do(run, crafted, tmp_path):
+def test_runs_without_states_or_weights_say_what_to_do(run, tmp_path):
     bare = make_run(tmp_path, [{"trace_id": "a", "text": "so it is", "model": "m"}])
     with pytest.raises(UserError, match=r"has no captured states. Make some: dsl-probe capture"):
         probe(bare, QUICK)
-    with pytest.raises(UserError, match=r"--targets motifs: m has no states at motifs. Capture them: .*motifs:FILE"):
-        probe(crafted, replace(QUICK, targets=("motifs",)))
     probe(run, replace(QUICK, targets=("last",), controls=False, transfer=False, name="few"))
     with pytest.raises(UserError, match="probes/few holds no weights of 'value' on 'sft'; it has last on sft"):
         read_weights(run, "few", "sft", "value")
-
-
-def test_a_capture_without_what_was_read_is_refused(crafted, tmp_path):
-    old = Run(shutil.copytree(crafted.path, tmp_path / "run"))
-    name = "acts/m/00000.index"
-    old.write_table(f"{name}.parquet", old.table(name).drop_columns(["read"]))
-    with pytest.raises(
-        UserError, match=r"'m' was made by an earlier version.*capture again: dsl-probe capture .* --force"
-    ):
-        read_labels(old, "m", "value")
-    table = crafted.table(name)
-    unspelt = pa.array([None] * table.num_rows, pa.int32())
-    old.write_table(f"{name}.parquet", table.set_column(table.column_names.index("read"), "read", unspelt))
-    with pytest.raises(UserError, match=r"has 0 classes .*\(5 states: tokens do not spell the text\)"):
-        read_labels(old, "m", "value")
