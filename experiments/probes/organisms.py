@@ -121,10 +121,11 @@ def carriers(run: Run, table: pd.DataFrame) -> list[str]:
         chosen, best = chosen.iloc[0], strongest(rows)
         ends = [best.ci_high, best.value]
         bar = next(end for end in ends if end is not None and end == end)
-        if not chosen.ci_low > bar:
+        # An AUROC of 1 has no interval.
+        if not low(chosen) > bar:
             continue
         layers = own[~own.chosen].sort_values("layer")
-        first = layers[layers.ci_low > bar].layer.min()
+        first = min(row.layer for _, row in layers.iterrows() if low(row) > bar)
         motif = texts[target.split(":")[1].split("/")[0]]
         said = f"| {acts} | {motif} | {domain} | {chosen.rows} | {interval(chosen)}, {chosen.layer:.0f} | "
         said += f"{best.control} {interval(best)} | {first:.0f} |"
@@ -149,6 +150,11 @@ def transfer(table: pd.DataFrame) -> list[str]:
                 f"| {target} | {name} | {best.layer:.0f} | {interval(best)} | {interval(across.loc[best.layer])} |"
             )
     return lines
+
+
+def low(row: pd.Series) -> float:
+    """The lower end of the interval, or the value where there is none."""
+    return row.value if row.ci_low is None or row.ci_low != row.ci_low else row.ci_low
 
 
 def interval(row: pd.Series) -> str:
