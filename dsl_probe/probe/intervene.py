@@ -258,7 +258,10 @@ def random_direction(direction: "torch.Tensor", seed: int, covariance: "torch.Te
     drawn = torch.randn(len(direction), generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(**kind)
     if covariance is not None:
         values, vectors = torch.linalg.eigh(covariance.to(**kind))
-        drawn = vectors @ (values.clamp(min=0).sqrt() * drawn)
+        values[values <= len(values) * torch.finfo(torch.float64).eps * values[-1]] = (
+            0  # their roots would be no trifle
+        )
+        drawn = vectors @ (values.sqrt() * drawn)
     wide = direction.double()
     length = wide.norm()
     unit = wide / length
