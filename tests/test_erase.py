@@ -64,7 +64,8 @@ def test_it_is_the_formula_of_the_paper():
     expected = x - (x - mean) @ (np.linalg.inv(w) @ p @ w).T
     assert np.allclose(erased(x, of), expected, atol=1e-10)
     change = ((expected - x) ** 2).sum(1).mean()
-    assert leace(x, of).mean_squared_change == pytest.approx(change, rel=1e-9)
+    fitter = LeaceFitter(D, 3).update(x, z)
+    assert fitter.mean_squared_change(fitter.eraser()) == pytest.approx(change, rel=1e-9)
 
 
 def test_erasing_twice_is_erasing_once():
@@ -132,7 +133,8 @@ def test_a_label_that_the_states_do_not_hold_leaves_them_alone():
     eraser = leace(x, z)
     assert eraser.rank == 0 and torch.equal(eraser(torch.from_numpy(x)), torch.from_numpy(x))
     # A label drawn by chance has a chance covariance, and that is one direction of D.
-    shares = [leace(x, rng.integers(0, 2, N)).mean_squared_change / x.var(0).sum() for _ in range(50)]
+    changes = [((erased(x, rng.integers(0, 2, N)) - x) ** 2).sum(1).mean() for _ in range(50)]
+    shares = np.array(changes) / x.var(0).sum()
     assert 0.3 / D < np.mean(shares) < 3 / D
 
 
@@ -181,18 +183,35 @@ def test_an_eraser_is_read_as_it_was_written(tmp_path):
         Eraser.load(tmp_path / "other")
 
 
+@pytest.mark.parametrize("shrinkage", [0.1, 1.0])
+def test_shrinkage_erases_as_well_and_changes_fewer_states_that_were_not_seen(shrinkage):
+    x, of = states(2, n=2_000 + 18)
+    seen, fresh = slice(0, 18), slice(18, None)
+    z = np.eye(2)[of]
+    plain, shrunk = leace(x[seen], of[seen]), leace(x[seen], of[seen], shrinkage=shrinkage)
+    assert shrunk.rank == 1
+    assert np.abs(cross(shrunk(torch.from_numpy(x[seen])).numpy(), z[seen])).max() < 1e-12
+    changes = [((e(torch.from_numpy(x)).numpy() - x) ** 2).sum(1) for e in (plain, shrunk)]
+    assert changes[0][seen].mean() < changes[1][seen].mean(), "no eraser changes the sample less than the paper's"
+    assert changes[0][fresh].mean() > changes[1][fresh].mean()
+    with pytest.raises(UserError, match="from 0"):
+        leace(x, of, shrinkage=2)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.2])
 @pytest.mark.parametrize("k", [2, 4])
-def test_a_placebo_is_as_large_and_leaves_the_label_alone(k):
+def test_a_placebo_is_as_large_and_leaves_the_label_alone(k, shrinkage):
     x, of = states(k)
     z = one_hot(of, k)
     fitter = LeaceFitter(D, k).update(x, z)
-    true = fitter.eraser()
+    true = fitter.eraser(shrinkage=shrinkage)
+    change = ((true(torch.from_numpy(x)).numpy() - x) ** 2).sum(1).mean()
     before = cross(x, z.numpy())
     for seed in range(5):
-        placebo = placebo_eraser(fitter, seed)
+        placebo = placebo_eraser(fitter, seed, shrinkage=shrinkage)
         after = placebo(torch.from_numpy(x)).numpy()
         assert placebo.rank == true.rank == k - 1
-        assert ((after - x) ** 2).sum(1).mean() == pytest.approx(true.mean_squared_change, rel=1e-9)
+        assert ((after - x) ** 2).sum(1).mean() == pytest.approx(change, rel=1e-9)
         assert np.allclose((after - x).T @ (z.numpy() - z.numpy().mean(0)) / N, 0, atol=1e-9)
     assert np.abs(before).max() > 0.1
     one, same, other = (placebo_eraser(fitter, seed).proj_right for seed in (0, 0, 1))

@@ -62,6 +62,9 @@ class ActivationConfig:
     probe's score does (Haufe et al. 2014)."""
     scale: float = 0.5
     """Length of the push, in typical norms of the layer's states."""
+    shrinkage: float | None = None
+    """Of the eraser's covariances (LeaceFitter.eraser); default d / (d + n) for n states of width d. With none and few
+    states a dimension the placebo changes far more than the eraser where neither was fitted."""
     where: Literal["sites", "everywhere"] = "sites"
     """sites: wherever the token is one at which the probe was fitted. everywhere: at every token."""
     samples: int = 1
@@ -218,7 +221,8 @@ def _ways(
     fitter = LeaceFitter(states.shape[1], k).update(states, one_hot(labels.of, k))
     found: dict[str, Any] = {}
     if "erase" in config.interventions:
-        erasers = fitter.eraser(), placebo_eraser(fitter, config.seed)
+        shrinkage = states.shape[1] / sum(states.shape) if config.shrinkage is None else config.shrinkage
+        erasers = fitter.eraser(shrinkage=shrinkage), placebo_eraser(fitter, config.seed, shrinkage=shrinkage)
         found["erase"] = tuple(erase(model, layer, eraser, where=where) for eraser in erasers)
     if "steer" in config.interventions:
         true = _directions(run, config, name, layer, fitter)

@@ -1,6 +1,6 @@
 """Does the fine-tuned organism use the value that a probe reads before it is written, and in which layer?
 
-    python experiments/effects/activations.py --out experiments/effects/ACTIVATIONS.md       three minutes on a CPU
+    python experiments/effects/activations.py --out experiments/effects/ACTIVATIONS.md       two minutes on a CPU
 
 Chain problems: 200 traces at temperature 1 are captured where a value is about to be written, and `value` is probed.
 Then, on 100 other problems, the value is erased and pushed, and in the traces it is patched, each beside its placebo.
@@ -29,6 +29,23 @@ from dsl_probe.store import Run
 DOMAIN, MODEL, TARGET = "chain", "sft", "value"
 TRACES, ASKED, SEEDS = 200, 100, (0, 1, 2)
 SAMPLING = Sampling(max_new_tokens=110)
+READING = [
+    "",
+    "## Reading",
+    "",
+    "- In the first layer nothing can be read and erasing costs nothing; a state patched there is harmful whatever its "
+    "value was, so arm and placebo agree. From the second layer on the other trace's value is written nearly always "
+    "when its state is put in, and the trace's own when the state is of the same value.",
+    "- Erasing the value costs far more than erasing as much of something else, the more the later the layer.",
+    "- The probe reads the value without error, yet a push along its weights does no more than a random push of the "
+    "same length in three layers of four, and less in the first. Along the pattern (covariance times weights) it does. "
+    "Weights say what to look at, not what moves.",
+    "- A push of a whole norm is out of any range that the model knows: its placebo costs as much.",
+    "",
+    "What it does not show: anything of other models. The organism has one word before every value, so the place is "
+    "known while it samples; in natural text it is not. Costs of a placebo are not small, so a cost without it says "
+    "little. One seed is one draw of the placebo. Each p_adj is over the rows of one call.",
+]
 
 
 def main() -> None:
@@ -93,7 +110,7 @@ def report(run: Run, model: Any) -> list[str]:
         got = patch_values(model, sites, pairs, layer)
         shares = [f"{c.mean():.2f}" for c in (got.flipped_plain, got.flipped, got.arm, got.placebo)]
         lines.append(f"| {layer} | {' | '.join(shares)} | {len(pairs.place)} |")
-    return lines
+    return [*lines, *READING]
 
 
 def _interval(row: dict[str, Any]) -> str:
