@@ -218,26 +218,30 @@ def test_a_placebo_is_as_large_and_leaves_the_label_alone(k, shrinkage):
     assert torch.equal(one, same) and not torch.allclose(one, other)
 
 
-def test_placebos_are_drawn_as_shuffled_labels_draw_them():
-    """Which states of the whitened space are hit: on average each direction alike, as for a shuffled label."""
+@pytest.mark.parametrize("shrinkage", [0.0, 0.5])
+def test_placebos_are_drawn_as_shuffled_labels_draw_them(shrinkage):
+    """Which directions of whitened states are hit, on average: without shrinkage all alike."""
     x, of = states(2, d=4)
+    x *= [1, 1, 4, 4]
     fitter = LeaceFitter(4, 2).update(x, one_hot(of, 2))
-    w = np.linalg.inv(np.linalg.cholesky(np.cov(x.T, bias=True)))
-    back = np.linalg.inv(w)
+    covariance = np.cov(x.T, bias=True)
+    w = np.linalg.inv(np.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))))
     rng = np.random.default_rng(5)
 
-    def projections(erasers: list[Eraser]) -> np.ndarray:
-        found = []
-        for e in erasers:
-            v = e.proj_right.numpy()[0] @ back
-            found.append(np.outer(v, v) / (v @ v))
-        return np.mean(found, axis=0)
+    def outer(directions) -> np.ndarray:
+        units = directions / np.linalg.norm(directions, axis=1)[:, None]
+        return units.T @ units / len(units)
 
-    shuffled = projections([leace(x, rng.permutation(of)) for _ in range(400)])
-    placebo = projections([placebo_eraser(fitter, s) for s in range(400)])
-    true = projections([fitter.eraser()])
-    assert np.allclose(shuffled, np.eye(4) / 4, atol=0.06)
-    assert np.allclose(placebo, (np.eye(4) - true) / 3, atol=0.06)
+    def hit(erasers: list[Eraser]) -> np.ndarray:
+        return np.stack([e.proj_right.numpy()[0] @ np.linalg.inv(w) for e in erasers])
+
+    chance = rng.standard_normal((20_000, 4)) @ (w @ np.linalg.cholesky(covariance)).T
+    shuffled = outer(hit([leace(x, rng.permutation(of), shrinkage=shrinkage) for _ in range(600)]))
+    assert np.allclose(shuffled, outer(chance), atol=0.06)
+    assert np.allclose(outer(chance), np.eye(4) / 4, atol=0.06) == (shrinkage == 0)
+    true = outer(hit([fitter.eraser(shrinkage=shrinkage)]))
+    placebo = outer(hit([placebo_eraser(fitter, s, shrinkage=shrinkage) for s in range(600)]))
+    assert np.allclose(placebo, outer(chance @ (np.eye(4) - true)), atol=0.06)
 
 
 def test_arguments_that_do_not_fit_are_named():

@@ -152,7 +152,7 @@ class LeaceFitter:
         changed than must be. On others less of the label is left, and much less is changed, where there were few states
         a dimension: directions in which few states happen to vary little are else blown up. At 1.5 states a dimension
         of a model organism, placebos as large as the eraser in the sample were four times as large outside; with
-        d / (d + n), a quarter larger.
+        d / (d + n) they were as large within a tenth.
 
         What it does not show: that nothing tells the label any more. A non-linear reader may, and so may a linear one
         on states that the fit did not see. With n < d it erases everything that separates the sample.
@@ -226,10 +226,11 @@ def one_hot(of: "Array", k: int) -> "torch.Tensor":
 def placebo_eraser(fitter: LeaceFitter, seed: int, tolerance: float = TOLERANCE, shrinkage: float = 0.0) -> Eraser:
     """An eraser of equal size that takes out something else: the placebo of `fitter.eraser(tolerance, shrinkage)`.
 
-    A label that is shuffled over the states has, in whitened states, a column space of any direction alike likely. So
-    as many directions as the true label has are drawn there; and at right angles to the true ones, so that the
-    covariance of states and true label stays exactly as it is. The change is then scaled until its mean square over the
-    states is that of the true eraser (above 1 it overshoots: what is erased comes back with the other sign).
+    A label that is shuffled over the states covaries with them by chance: its column of cov(x, z) is a normal draw with
+    the covariance of the states. So as many such columns are drawn as the true label has directions; in whitened states
+    at right angles to the true ones, so that the covariance of states and true label stays exactly as it is. The change
+    is then scaled until its mean square over the states is that of the true eraser (above 1 it overshoots: what is
+    erased comes back with the other sign).
 
     What it does not show: that an equal change does equal harm at random; one placebo is one draw, so look at several
     seeds. Nor are both as large on states that the fit did not see, where there were few a dimension; `shrinkage` mends
@@ -240,13 +241,14 @@ def placebo_eraser(fitter: LeaceFitter, seed: int, tolerance: float = TOLERANCE,
     whiten, colour = fitter._whitening(shrinkage)
     true = fitter.eraser(tolerance, shrinkage)
     told = true.proj_right @ colour  # U', since proj_right = U' W and W colour = 1
-    if 2 * true.rank > len(whiten):
+    _, varied = fitter._whitening()  # varied @ varied' is the covariance
+    if 2 * true.rank > varied.shape[1]:
         raise UserError(
-            f"the label takes {true.rank} of the {len(whiten)} dimensions in which the states vary; there is no room "
-            f"for a placebo of the same rank. Take fewer classes or more states."
+            f"the label takes {true.rank} of the {varied.shape[1]} dimensions in which the states vary; there is no "
+            f"room for a placebo of the same rank. Take fewer classes or more states."
         )
-    drawn = torch.randn(len(whiten), true.rank, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    drawn = drawn.to(told)
+    normal = torch.randn(varied.shape[1], true.rank, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    drawn = whiten @ varied @ normal.to(told)
     drawn -= told.T @ (told @ drawn)
     placebo = _erasing(whiten, colour, torch.linalg.qr(drawn).Q, fitter.mean_x)
     if not true.rank:
