@@ -33,18 +33,19 @@ READING = [
     "",
     "## Reading",
     "",
-    "- In the first layer nothing can be read and erasing costs nothing; a state patched there is harmful whatever its "
-    "value was, so arm and placebo agree. From the second layer on the other trace's value is written nearly always "
-    "when its state is put in, and the trace's own when the state is of the same value.",
+    "- In layer 0 the value can hardly be read, and erasing what can costs a tenth, which the correction does not tell "
+    "from the placebo. A state patched there does harm whatever its value was: it is of another step, and arm and "
+    "placebo agree. From layer 1 on the other trace's value is written nearly always when its state is put in, and the "
+    "trace's own when the state is of the same value.",
     "- Erasing the value costs far more than erasing as much of something else, the more the later the layer.",
-    "- The probe reads the value without error, yet a push along its weights does no more than a random push of the "
-    "same length in three layers of four, and less in the first. Along the pattern (covariance times weights) it does. "
-    "Weights say what to look at, not what moves.",
-    "- A push of a whole norm is out of any range that the model knows: its placebo costs as much.",
+    "- The probe reads the value without error, yet half a norm along its weights costs no more than a random push of "
+    "the same length in layers 0 to 2, and little more in the last. Along the pattern (covariance times weights) it "
+    "costs more in all layers, surely in 0, 2 and 3. Weights say what to look at, not what moves.",
+    "- A push of a whole norm is beyond what the model knows: its placebo costs two thirds and more.",
     "",
     "What it does not show: anything of other models. The organism has one word before every value, so the place is "
-    "known while it samples; in natural text it is not. Costs of a placebo are not small, so a cost without it says "
-    "little. One seed is one draw of the placebo. Each p_adj is over the rows of one call.",
+    "known while it samples; in natural text it is not. One seed is one draw of the placebo. Each p_adj is over the "
+    "rows of one call.",
 ]
 
 
