@@ -13,7 +13,7 @@ from dsl_probe.collect.seeded import Sampling
 from dsl_probe.collect.shipped import shipped_folder
 from dsl_probe.demo import organism_sampling
 from dsl_probe.models import Model, load_model
-from dsl_probe.probe.activations import ActivationConfig, Outcome, activation_effects, effect_table
+from dsl_probe.probe.activations import ActivationConfig, Outcome, activation_effects, activation_rows
 from dsl_probe.probe.labels import read_labels
 from dsl_probe.probe.patching import patch_values
 from dsl_probe.probe.sites import Pairs, Sites, pair_sites, read_sites
@@ -175,7 +175,7 @@ def test_effects_are_means_by_problem_with_student_intervals_and_one_correction(
     outcomes = [
         Outcome("chain", "erase", layer, arm=arm, **shared) for layer, arm in enumerate((strong, none, placebo))
     ]
-    first, second, third = effect_table(outcomes, "m", "value", 1_999, 0).to_pylist()
+    first, second, third = activation_rows(outcomes, "m", "value", 1_999, 0).to_pylist()
     difference = np.array([(placebo - strong)[problem == p].mean() for p in sorted(set(problem))])
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     assert (first["effect"], first["ci_low"], first["ci_high"]) == pytest.approx((difference.mean(), *expected))

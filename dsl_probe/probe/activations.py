@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from scipy import sparse, stats
+from scipy import sparse
 
 from dsl_probe.collect.local import LocalBackend
 from dsl_probe.collect.seeded import Sampling, key_of
 from dsl_probe.permute import paired_test
 from dsl_probe.probe.asked import ALL
+from dsl_probe.probe.effect_table import LEVEL, mean_interval
 from dsl_probe.probe.erase import LeaceFitter, one_hot, placebo_eraser
 from dsl_probe.probe.intervene import after, erase, everywhere, random_direction, steer, typical_norm
 from dsl_probe.probe.labels import read_labels
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 INTERVENTIONS = ("erase", "steer", "patch")
 # Targets whose class the trace writes next, so that one can see whether it writes another.
 WRITTEN = ("value", "digit", "next")
-_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ def activation_effects(
                 found = patch_values(model, part, pairs, layer, size=config.batch)
                 three = (a.astype(float) for a in (found.plain, found.arm, found.placebo))
                 outcomes.append(Outcome(name, "patch", layer, 1.0, found.problem, *three, 2 * len(pairs.place)))
-    return effect_table(outcomes, model.name, config.target, config.permutations, config.seed)
+    return activation_rows(outcomes, model.name, config.target, config.permutations, config.seed)
 
 
-def effect_table(outcomes: Sequence[Outcome], model: str, target: str, permutations: int, seed: int) -> pa.Table:
+def activation_rows(outcomes: Sequence[Outcome], model: str, target: str, permutations: int, seed: int) -> pa.Table:
     """EFFECTS of outcomes; see `activation_effects` for the columns."""
     means = [_by_problem(outcome) for outcome in outcomes]
     every = sorted({(outcome.domain, p) for outcome, mean in zip(outcomes, means, strict=True) for p in mean[0]})
@@ -160,10 +160,10 @@ def effect_table(outcomes: Sequence[Outcome], model: str, target: str, permutati
         row |= {"intervention": outcome.intervention, "layer": outcome.layer, "uses": outcome.uses}
         row |= {"problems": len(names), "samples": 2 * len(outcome.plain), "tokens": outcome.tokens}
         row |= {"plain": plain.mean(), "arm": arm.mean(), "placebo": placebo.mean()}
-        row["cost"], row["cost_low"], row["cost_high"] = _interval(plain - arm)
-        row["effect"], row["ci_low"], row["ci_high"] = _interval(placebo - arm)
+        row["cost"], row["cost_low"], row["cost_high"] = mean_interval(plain - arm)
+        row["effect"], row["ci_low"], row["ci_high"] = mean_interval(placebo - arm)
         row |= {"z": float(test.z[k]), "p": float(test.p[k]), "p_adj": float(test.p_adj[k])}
-        rows.append(row | {"load_bearing": row["effect"] > 0 and row["p_adj"] <= _LEVEL})
+        rows.append(row | {"load_bearing": row["effect"] > 0 and row["p_adj"] <= LEVEL})
     return pa.Table.from_pylist(rows, EFFECTS)
 
 
@@ -288,16 +288,6 @@ def _by_problem(outcome: Outcome) -> tuple[list[str], np.ndarray, np.ndarray, np
     n = np.bincount(of, minlength=len(names))
     plain, arm, placebo = (np.bincount(of, v, len(names)) / n for v in (outcome.plain, outcome.arm, outcome.placebo))
     return names.tolist(), plain, arm, placebo
-
-
-def _interval(differences: np.ndarray) -> tuple[float, float | None, float | None]:
-    """Mean and Student's 95 % interval; no interval of fewer than two problems, or where all agree."""
-    n, mean = len(differences), float(differences.mean())
-    error = float(differences.std(ddof=1)) / n**0.5 if n > 1 else 0.0
-    if not error:
-        return mean, None, None
-    reach = float(stats.t.ppf(0.975, n - 1)) * error
-    return mean, mean - reach, mean + reach
 
 
 class _Silent:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,14 +90,14 @@ def read_sites(run: Run, acts: str, labels: Labels, model: "Model", template: st
     return found
 
 
-def pair_sites(sites: Sites, tokenizer: "object", most: int, seed: int) -> Pairs:
+def pair_sites(sites: Sites, tokenizer: Any, most: int, seed: int) -> Pairs:
     """At most `most` places in random order, each with a place of another value and one of the same, at random.
 
     A place counts if its trace writes the value there: if the next token is how the class begins. Of another value
     means another class and another token next; of the same, both the same. Both come from other problems.
     """
     labels, following = sites.labels, sites.following
-    texts = {t: tokenizer.decode([t]).strip() for t in np.unique(following[following >= 0]).tolist()}  # ty: ignore
+    texts = {t: tokenizer.decode([t]).strip() for t in np.unique(following[following >= 0]).tolist()}
     written = [
         t >= 0 and texts[t] != "" and labels.classes[c].startswith(texts[t])
         for t, c in zip(following.tolist(), labels.of.tolist(), strict=True)

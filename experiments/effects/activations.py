@@ -34,7 +34,7 @@ READING = [
     "## Reading",
     "",
     "- In layer 0 the value can hardly be read, and erasing what can costs a tenth, which the correction does not tell "
-    "from the placebo. A state patched there does harm whatever its value was: it is of another step, and arm and "
+    "from the placebo. A state patched there does harm whatever its value was (it may be of another step), so arm and "
     "placebo agree. From layer 1 on the other trace's value is written nearly always when its state is put in, and the "
     "trace's own when the state is of the same value.",
     "- Erasing the value costs far more than erasing as much of something else, the more the later the layer.",
