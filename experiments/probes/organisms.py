@@ -42,8 +42,11 @@ def make(work: Path, n: int) -> Run:
     import_traces(run, parts)
     mine_motifs(run, MineConfig())
     file = work / "motifs.txt"
+    closed = set(run.table("motifs", ["motif_id"])["motif_id"].to_pylist())
     lexicon = run.table("lexicon", ["motif_id", "bits_saved"]).to_pylist()
-    best = sorted(lexicon, key=lambda row: (-row["bits_saved"], row["motif_id"]))[:MOTIFS]
+    best = sorted(
+        (row for row in lexicon if row["motif_id"] in closed), key=lambda row: (-row["bits_saved"], row["motif_id"])
+    )[:MOTIFS]
     file.write_text("".join(f"{row['motif_id']}\n" for row in best))
     for name in MODELS:
         for random in (None, 0):
@@ -185,8 +188,8 @@ def main() -> None:
         "",
         "## Motifs at which the value to come can be read",
         "",
-        f"Of the {MOTIFS} entries of the lexicon that save most bits: those at whose last token the first word of the",
-        "next true state is told better than by the strongest control (the lower end of the interval of the layer",
+        f"Of the {MOTIFS} entries of the lexicon without a wildcard that save most bits: those at whose last token the",
+        "first word of the next true state is told better than by the strongest control (the lower end of the interval of the layer",
         "chosen on inner folds above the upper end of the control's: bag of units, place and length, layer 0, random",
         "weights). From layer: the first whose interval is above it.",
         "",
