@@ -110,7 +110,7 @@ def report(samples: pd.DataFrame) -> str:
     lines += [
         "",
         f"Called load-bearing, of {len(table)} tests under one max-T correction: {int(table.load_bearing.sum())} "
-        f"(smallest p_adj {table.p_adj.min():.3f}, which such a job would see once in {1 / table.p_adj.min():.0f}).",
+        f"(smallest p_adj {table.p_adj.min():.3f}, seen once in {1 / table.p_adj.min():.0f}).",
         f"As {JOBS} jobs of {TRIALS // JOBS} motifs, each corrected by itself: {any_named(samples)} name any (by chance",
         f"{JOBS} x .05 / 2 = {JOBS * 0.025:.1f}, since only what costs more than its placebo is named).",
         "",
