@@ -176,6 +176,7 @@ def test_a_stage_that_was_cut_off_goes_on_with_the_maps_that_are_left(planted, m
     monkeypatch.setattr(stage, "lay_out", counted)
     with pytest.raises(KeyboardInterrupt):
         probe(planted, CONFIG)
+    assert [s.detail[:25] for s in planted.status() if s.stage == "probe.default"] == ["5 of 8 units are left; ru"]
     targets = []
 
     def watched(run, config, acts, target):
