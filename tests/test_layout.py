@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 from corpus import rows, write_jsonl
 
+from dsl_probe.cli import main
 from dsl_probe.collect.importer import import_traces
 from dsl_probe.collect.states import StateFile
 from dsl_probe.probe import layout, stage
-from dsl_probe.probe.layout import lay_out
-from dsl_probe.probe.stage import ProbeConfig, probe, read_weights, readings
+from dsl_probe.probe.layout import lay_out, told
+from dsl_probe.probe.stage import ProbeConfig, probe, read_weights
 from dsl_probe.probe.unit import probe_target
 from dsl_probe.store import Run
 from dsl_probe.types import ACTS_INDEX, LAYOUT, UserError
@@ -143,17 +144,20 @@ def test_too_few_sites_and_captures_without_motifs_have_no_map(planted):
         assert table.schema == LAYOUT and table.num_rows == 0 and figures == {}
 
 
+OFF = ("--no-controls", "--no-transfer", "--readout-traces", "0")
 CONFIG = ProbeConfig(targets=("domain@motifs", "value"), controls=False, transfer=False, readout_traces=0, layers=(5,))
 
 
-def test_the_stage_writes_maps_of_captures_that_have_motifs_and_the_same_bytes_again(planted, mapped):
+def test_the_stage_writes_maps_of_captures_that_have_motifs_and_the_same_bytes_again(planted, mapped, capsys):
     result = probe(planted, CONFIG)
     assert result.sites == 2 * MOTIFS * SITES and not [what for what in result.failed if "map" in what]
     table, figures = planted.table("probes/default/layout"), planted.json("probes/default/layout.json")
     assert table.schema == LAYOUT and list(figures) == ["clusters", "noise"]
     assert table.slice(0, mapped[0].num_rows) == mapped[0] and figures["clusters"] == mapped[1]
-    lines = [line for line in readings(planted, "default") if line.startswith("map of ")]
-    assert "100% are of the same motif, by chance 25%" in lines[0] and len(lines) == 2
+    assert main(["probe", str(planted.path), "--targets", "domain@motifs", "value", "--layers", "5", *OFF]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("map of ")]
+    assert lines == told(planted, "default") and len(lines) == 2
+    assert "100% are of the same motif, by chance 25%" in lines[0]
     before = planted.outputs("probe.default")
     probe(planted, CONFIG, force=True)
     assert planted.outputs("probe.default") == before
@@ -197,6 +201,7 @@ def test_no_map_is_made_where_none_is_asked_for_or_possible(planted):
     for config in (off, without):
         result = probe(planted, config)
         assert result.sites == 0 and not planted.has(f"probes/{config.name}/layout.parquet")
+        assert told(planted, config.name) == []
     assert result.failed == {}
     with pytest.raises(UserError, match="--layout 0 or more"):
         probe(planted, ProbeConfig(layout=-1))

@@ -16,6 +16,7 @@ from dsl_probe.store import Run
 from dsl_probe.types import LAYOUT
 
 NEIGHBOURS = 10
+_SHARES = ("neighbours", "chance", "neighbours_in_map")
 
 
 def lay_out(
@@ -74,6 +75,22 @@ def lay_out(
     columns |= {c: places[c] for c in ("trace_row", "unit", "predicts", "read")}
     columns |= {"x": flat[:, 0].astype(np.float32), "y": flat[:, 1].astype(np.float32)}
     return pa.table({c: columns[c] for c in LAYOUT.names}).cast(LAYOUT), figures
+
+
+def told(run: Run, name: str) -> list[str]:
+    """A line for each map of a finished probe stage: how far the states of its capture group by motif."""
+    maps = run.json(f"probes/{name}/layout.json") if run.has(f"probes/{name}/layout.json") else {}
+    lines = []
+    for acts, of in maps.items():
+        if not of:
+            lines.append(f"map of {acts}: none, for want of {3 * NEIGHBOURS} sites of two motifs")
+            continue
+        near, chance, flat = (f"{of[share]:.0%}" if of[share] is not None else "unknown" for share in _SHARES)
+        lines.append(
+            f"map of {acts}, layer {of['layer']}: {of['sites']:,} sites of {of['motifs']} motifs; of the {NEIGHBOURS} "
+            f"nearest states of other problems {near} are of the same motif, by chance {chance} (on the map {flat})"
+        )
+    return lines
 
 
 def _balanced(motif: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

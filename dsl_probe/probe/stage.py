@@ -7,7 +7,6 @@ when it is done, so a job that was stopped goes on with the units that are left,
 import sys
 import traceback
 from dataclasses import asdict, dataclass, field
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from dsl_probe.probe.sweep import STRENGTHS
 from dsl_probe.probe.unit import Found, probe_target
 from dsl_probe.store import Run, replacing
 from dsl_probe.types import PROBES, READOUTS, UserError
-
-_SHARES = ("neighbours", "chance", "neighbours_in_map")
 
 
 @dataclass(frozen=True)
@@ -182,18 +179,7 @@ def readings(run: Run, name: str) -> list[str]:
             f"{row['target']} on {row['acts']}, {row['train']}: AUROC {_with_interval(row)} at layer {row['layer']}"
             + (f"; {best['control']} {_with_interval(best)}" if best else "")
         )
-    maps = run.json(f"probes/{name}/layout.json") if run.has(f"probes/{name}/layout.json") else {}
-    return lines + [_of_map(acts, figures) for acts, figures in maps.items()]
-
-
-def _of_map(acts: str, of: dict[str, Any]) -> str:
-    if not of:
-        return f"map of {acts}: none, for want of sites of two motifs"
-    near, chance, flat = (of[name] if of[name] is not None else nan for name in _SHARES)
-    return (
-        f"map of {acts}, layer {of['layer']}: {of['sites']:,} sites of {of['motifs']} motifs; of the 10 nearest states "
-        f"of other problems {near:.0%} are of the same motif, by chance {chance:.0%} (on the map {flat:.0%})"
-    )
+    return lines
 
 
 def _with_interval(row: dict[str, Any]) -> str:
