@@ -282,6 +282,7 @@ def mine(argv: list[str]) -> int:
 
 def probe(argv: list[str]) -> int:
     """Read out of the states what motifs and steps carry, with controls, layer by layer and across domains."""
+    from dsl_probe.probe.layout import told
     from dsl_probe.probe.stage import ProbeConfig, readings
     from dsl_probe.probe.stage import probe as probe_states
     from dsl_probe.store import Run
@@ -299,7 +300,7 @@ def probe(argv: list[str]) -> int:
     run = Run(o.run)
     result = probe_states(run, o.config, force=o.force)
     lines = [f"{result.units:,} targets, {result.estimates:,} estimates -> {o.run}/probes/{o.config.name}"]
-    lines += readings(run, o.config.name)
+    lines += [*readings(run, o.config.name), *told(run, o.config.name)]
     lines += [f"failed: {what}: {reason}" for what, reason in result.failed.items()]
     show(o.json, asdict(result), lines)
     return 1 if result.failed else 0
