@@ -111,8 +111,8 @@ def report(samples: pd.DataFrame) -> str:
         "",
         f"Called load-bearing, of {len(table)} tests under one max-T correction: {int(table.load_bearing.sum())} "
         f"(smallest p_adj {table.p_adj.min():.3f}, seen once in {1 / table.p_adj.min():.0f}).",
-        f"As {JOBS} jobs of {TRIALS // JOBS} motifs, each corrected by itself: {any_named(samples)} name any (by chance",
-        f"{JOBS} x .05 / 2 = {JOBS * 0.025:.1f}, since only what costs more than its placebo is named).",
+        f"As {JOBS} jobs of {TRIALS // JOBS} motifs, each corrected by itself: {any_named(samples)} name any (by",
+        f"chance {JOBS} x .05 / 2 = {JOBS * 0.025:.1f}, since only what costs more than its placebo is named).",
         "",
         "The sign-flip test of verdicts is discrete, so that the plain p is rejected somewhat too seldom; the",
         "randomised p divides the chance of what was observed evenly and is uniform if the test is exact.",
