@@ -93,7 +93,8 @@ def main() -> None:
         "",
         f"Made by `python experiments/effects/organisms.py`: {given.n} problems of each of {', '.join(DOMAINS)}, one",
         f"trace each at temperature 1; the {MOTIFS} most held motifs of one or two words without a word of a state; at",
-        f"most {BUDGET:,} new tokens a motif. effect = placebo - arm; max-T over all motifs and interventions of a model.",
+        f"most {BUDGET:,} new tokens a motif. effect = placebo - arm; max-T over all motifs and interventions of a",
+        "model.",
     ]
     for name in MODELS:
         lines += lines_of(name, make(given.work, name, given.n))
