@@ -79,8 +79,8 @@ def read_labels(run: Run, acts: str, target: str, *, least: int = 20, most_class
     if len(classes) < 2:
         why = "; ".join(f"{n:,} states: {reason}" for reason, n in left_out.items())
         raise UserError(
-            f"target {target!r} on {acts} has {len(classes)} classes of {least} states or more in a domain; two are the "
-            f"least. Take more traces or other sites{f' ({why})' if why else ''}."
+            f"target {target!r} on {acts} has {len(classes)} classes of {least} states or more in a domain; two are "
+            f"the least. Take more traces or other sites{f' ({why})' if why else ''}."
         )
     kept = of >= 0
     rest = {key: value[kept] for key, value in columns.items()}
