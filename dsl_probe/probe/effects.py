@@ -5,6 +5,7 @@ drawn, so a job that was stopped goes on with the motifs that are left. What is 
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -254,6 +255,8 @@ def sample_draws(
         text = start + shown(model, [*d.kept, *completion.token_ids], sampling)
         verdict = load_domain(row["domain"]).verify(problem_of(row), text)
         written = shown(model, completion.token_ids, sampling)
+        # A character may begin in what was given and end in what was drawn.
+        given = len(os.path.commonprefix([text, start + shown(model, d.kept, sampling)]))
         found.append(
             {
                 "motif_id": motif.motif_id,
@@ -265,6 +268,7 @@ def sample_draws(
                 "removed": d.removed,
                 "kept": len(d.kept),
                 "tokens": len(completion.token_ids),
+                "given": given,
                 "text": text,
                 "finish": completion.finish,
                 "correct": verdict.correct,
