@@ -56,7 +56,9 @@ def _curves(found: Sequence[Decodable], key: str, what: str) -> None:
         frame = pd.DataFrame(points).astype({"control": float})
         st.altair_chart(probe_charts.domains_by_layer(frame), alt="AUROC by layer in each domain")
     with st.container():
-        st.caption(f"AUROC of {labels.code(chosen, 60)}: {what}. Dashed: the strongest control. Ring: the chosen layer.")
+        st.caption(
+            f"AUROC of {labels.code(chosen, 60)}: {what}. Dashed: the strongest control. Ring: the chosen layer."
+        )
     rows = pd.DataFrame(
         {
             "domain": [labels.one_line(d.domain, 60) for d in own],
@@ -81,7 +83,7 @@ def _needed(found: Sequence[Needed]) -> None:
             "intervention": [n.intervention for n in found],
             "load-bearing": [n.bearing for n in found],
             "effect": [n.effect for n in found],
-            "95 %": ["—" if n.low is None or n.high is None else f"{n.low:+.3f} – {n.high:+.3f}" for n in found],
+            "95 %": ["—" if n.low is None or n.high is None else f"{n.low:+.3f} to {n.high:+.3f}" for n in found],
             "p_adj": [n.p_adj for n in found],
             "model": [labels.one_line(n.model, 80) for n in found],
         }

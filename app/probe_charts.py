@@ -3,7 +3,7 @@
 import altair as alt
 import numpy as np
 import pandas as pd
-from charts import A, B, NEITHER
+from charts import NEITHER, A, B
 
 CHOSEN = "#d55e00"
 # Black is left out, since the ground may be dark; grey is for what is not told apart.
@@ -193,7 +193,10 @@ def sites(frame: pd.DataFrame, names: list[str], rest: str) -> alt.Chart:
 
 
 def forest(frame: pd.DataFrame) -> alt.LayerChart:
-    """Effect with its interval, a line a row, in the order given; frame: label, effect, ci_low, ci_high, p_adj, kind."""
+    """Effect with its interval, a line a row, in the order given.
+
+    frame: label, effect, ci_low, ci_high, p_adj, kind (load-bearing | not shown to be).
+    """
     kinds = ["load-bearing", "not shown to be"]
     base = alt.Chart(frame).encode(
         y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, labelOverlap=False)),

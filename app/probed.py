@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import data
 import labels
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+import data
 from dsl_probe.mine.carried import NOT_BESIDE, Carried, read_carried
 from dsl_probe.store import Run
 
@@ -186,7 +186,8 @@ def choices(run: Run) -> dict[str, tuple[str, str, str]]:
     title = {target: words for words, target in titles(run, {target for _, _, target in found}).items()}
     several = len({name for name, _, _ in found}) > 1
     return {
-        f"{title[target]} · {acts}{f' · {name}' if several else ''}": (name, acts, target) for name, acts, target in found
+        f"{title[target]} · {acts}{f' · {name}' if several else ''}": (name, acts, target)
+        for name, acts, target in found
     }
 
 

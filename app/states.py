@@ -61,7 +61,7 @@ def no_comparison(run: Run) -> None:
 
 
 def need_results(run: Run, kind: str) -> list[str]:
-    """Names of the finished jobs of `probe` or `effects`; says what was cut off, and ends the page if there are none."""
+    """Names of the finished jobs of `probe` or `effects`; says which were cut off; ends the page if there are none."""
     need_traces(run)
     for status in run.status():
         if status.stage.partition(".")[0] == kind and status.state == "cut off":
@@ -71,7 +71,8 @@ def need_results(run: Run, kind: str) -> list[str]:
         capture = f"dsl-probe capture {run.path} --model MODEL --layers 8 16 --at steps\n"
         captured = any(stage.startswith("capture.") for stage in run.stages())
         labels.trouble(
-            "No probe has been fitted yet." + ("" if captured else " It reads states of the model, to be captured first:"),
+            "No probe has been fitted yet."
+            + ("" if captured else " It reads states of the model, to be captured first:"),
             command=("" if captured else capture) + f"dsl-probe probe {run.path} --targets correct",
             kind="info",
         )

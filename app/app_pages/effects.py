@@ -23,10 +23,10 @@ WHAT = {
     "patch": "a state is put in the place of another trace's",
 }
 LIMITS = (
-    "The placebo is the same done in the same trace to a random span that is as long and about as frequent (of shuffle "
-    "and blank: the answer drawn again from the chain as it was; of states: a change as large elsewhere). The effect "
-    "is the accuracy of the placebo less that of the arm, so load-bearing (effect above 0, p_adj ≤ .05 over all that was "
-    "tested) says that the model needs the motif more than what else it writes as often. It does not say what the "
+    "The placebo is the same done in the same trace to a random span that is as long and about as frequent (of "
+    "shuffle and blank: the answer drawn again from the chain as it was; of states: a change as large elsewhere). The effect "
+    "is the accuracy of the placebo less that of the arm, so load-bearing (effect above 0, p_adj ≤ .05 over all that "
+    "was tested) says that the model needs the motif more than what else it writes as often. It does not say what the "
     "motif means; and where most words are needed few are load-bearing, and the cost tells more."
 )
 number = st.column_config.NumberColumn
@@ -54,7 +54,9 @@ def forest(rows: pd.DataFrame) -> None:
     label = shown["name"] + (" · " + shown["intervention"] if several else "")
     kind = shown["load_bearing"].map({True: "load-bearing"}).fillna("not shown to be")
     st.altair_chart(
-        probe_charts.forest(shown.assign(label=label, kind=kind)[["label", "effect", "ci_low", "ci_high", "p_adj", "kind"]]),
+        probe_charts.forest(
+            shown.assign(label=label, kind=kind)[["label", "effect", "ci_low", "ci_high", "p_adj", "kind"]]
+        ),
         alt="Effect of each motif beyond its placebo",
     )
     if len(rows) > len(shown):
@@ -131,7 +133,9 @@ def samples(frame: pd.DataFrame) -> None:
     at = 1
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if len(matching) > 1:
-            at = st.number_input(f"Pair, 1 to {len(matching):,}", 1, len(matching), key=f"pair_{len(matching)}", width=150)
+            at = st.number_input(
+                f"Pair, 1 to {len(matching):,}", 1, len(matching), key=f"pair_{len(matching)}", width=150
+            )
         arm, placebo = matching[at - 1]
         _link(arm, names[name])
     for column, one in zip(st.columns(2), (arm, placebo), strict=True):
@@ -169,8 +173,8 @@ def _completion(one: dict) -> None:
         if one["leak"]:
             st.badge("says it all the same", color="orange")
     st.caption(
-        f"taken away: {labels.code(one['removed'], 60) if one['removed'] else 'nothing'}; {one['kept']:,} tokens given, "
-        f"{one['tokens']:,} drawn; {labels.code(one['finish'] or 'no reason recorded', 20)}"
+        f"taken away: {labels.code(one['removed'], 60) if one['removed'] else 'nothing'}; {one['kept']:,} tokens "
+        f"given, {one['tokens']:,} drawn; {labels.code(one['finish'] or 'no reason recorded', 20)}"
     )
     given = one.get("given") or 0
     parts = [(one["text"][:given], "echo", ""), ("▸", "motif", "drawn from here on"), (one["text"][given:], "", "")]

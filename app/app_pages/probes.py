@@ -12,8 +12,8 @@ import data
 
 MOST_TARGETS, MOST_COLOURS, CONTEXT = 40, 6, 60
 LIMITS = (
-    "AUROC is on problems that the probe has not seen: .5 is chance. A control that comes near says that the label can "
-    "be told without this model's states. What a probe reads need not be used by the model: that is on the page Effects."
+    "AUROC is on problems that the probe has not seen: .5 is chance. A control that comes near says that the label "
+    "can be told without this model's states. What a probe reads need not be used by the model: see the page Effects."
 )
 MAP = (
     "For browsing only: the map (UMAP) bends distances, so groups and gaps that are seen in it may not be in the "
@@ -142,7 +142,9 @@ def _calibration(found: pd.DataFrame | None, row: pd.Series, question: str | Non
     st.altair_chart(probe_charts.reliability(bins), alt="Share of positives by probability read out")
     a, b, c = st.columns(3)
     share = found["label"].mean()
-    a.metric("ECE", labels.number(row["ece"]), help="mean distance from the diagonal over all states; smaller is better")
+    a.metric(
+        "ECE", labels.number(row["ece"]), help="mean distance from the diagonal over all states; smaller is better"
+    )
     b.metric("Brier", labels.number(row["brier"]), help="mean squared error of the probability; smaller is better")
     c.metric("Brier of the share", labels.number(share * (1 - share)), help="of saying the share of positives always")
     with st.container():
@@ -201,7 +203,9 @@ def _worst(found: pd.DataFrame | None, question: str | None, probe: tuple[str, s
             f"At the bar the state has read what is left of it; after the bar {_of(question)}, and whether it is so. "
             "The worst of each trace. Select a line to open its trace at the place."
         )
-    said = [f"│{p:.2f} {'yes' if label else 'no '}" for p, label in zip(wrong["probability"], wrong["label"], strict=True)]
+    said = [
+        f"│{p:.2f} {'yes' if label else 'no '}" for p, label in zip(wrong["probability"], wrong["label"], strict=True)
+    ]
     name = next((words for words, one in probed.choices(run).items() if one == probe), None)
     tokens.kwic(_lines(wrong, said, underlay="probe", readout=name, question=question), key="worst")
 
@@ -224,7 +228,9 @@ def motif_map(result: str, acts: str) -> None:
     mine = layout[layout["acts"] == acts] if len(layout) else layout
     if mine.empty:
         st.caption("No map: it takes states at two motifs or more.")
-        command = f"dsl-probe capture {run.path} --model MODEL --layers 8 16 --at motifs:FILE\ndsl-probe probe {run.path}"
+        command = (
+            f"dsl-probe capture {run.path} --model MODEL --layers 8 16 --at motifs:FILE\ndsl-probe probe {run.path}"
+        )
         st.code(labels.visible(command), language="bash", wrap_lines=True)
         return
     ids = mine["motif_id"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index.tolist()
@@ -248,7 +254,9 @@ def motif_map(result: str, acts: str) -> None:
     )
     of = figures.get(acts) or {}
     if of:
-        percent = {n: "—" if of.get(n) is None else f"{of[n]:.0%}" for n in ("neighbours", "chance", "neighbours_in_map")}
+        percent = {
+            n: "—" if of.get(n) is None else f"{of[n]:.0%}" for n in ("neighbours", "chance", "neighbours_in_map")
+        }
         st.caption(
             f"Layer {of['layer']}, {of['sites']:,} sites of {of['motifs']} motifs. Of the 10 nearest states of other "
             f"problems {percent['neighbours']} are of the same motif, by chance {percent['chance']}; on the map "

@@ -5,7 +5,6 @@ drawn, so a job that was stopped goes on with the motifs that are left. What is 
 """
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -256,7 +255,8 @@ def sample_draws(
         verdict = load_domain(row["domain"]).verify(problem_of(row), text)
         written = shown(model, completion.token_ids, sampling)
         # A character may begin in what was given and end in what was drawn.
-        given = len(os.path.commonprefix([text, start + shown(model, d.kept, sampling)]))
+        before = start + shown(model, d.kept, sampling)
+        given = next((i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), len(before))
         found.append(
             {
                 "motif_id": motif.motif_id,
