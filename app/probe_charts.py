@@ -11,11 +11,17 @@ COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
 MOST_TILES = 12  # layers up to which a number stands in each tile
 _AUROC = alt.Scale(scheme="viridis", domain=[0.5, 1], clamp=True)
+_PADDED = alt.Scale(padding=12, nice=False, zero=False)
 _ON_TILE = alt.condition("datum.value > 0.78", alt.value("#111"), alt.value("#fff"))
 
 
 def _tip(field: str, title: str | None = None, format: str = ".3f") -> alt.Tooltip:
     return alt.Tooltip(f"{field}:Q", title=title or field, format=format)
+
+
+def _layers(layers: list[int]) -> alt.Axis:
+    """At most 12 layers are named."""
+    return alt.Axis(values=layers[:: -(-len(layers) // 12)], format="d", grid=False)
 
 
 def tiles(frame: pd.DataFrame) -> alt.LayerChart:
@@ -35,10 +41,10 @@ def tiles(frame: pd.DataFrame) -> alt.LayerChart:
     if frame["layer"].nunique() <= MOST_TILES:
         drawn.append(base.mark_text(fontSize=11).encode(text=alt.Text("value:Q", format=".2f"), color=_ON_TILE))
     frames = base.transform_filter("datum.chosen").mark_rect(fillOpacity=0, stroke=CHOSEN, strokeWidth=3)
-    return alt.layer(*drawn, frames).properties(height=60 + 26 * len(order))
+    return alt.layer(*drawn, frames).properties(height=100 + 28 * len(order))
 
 
-def by_layer(own: pd.DataFrame, controls: pd.DataFrame, height: int = 320) -> alt.LayerChart:
+def by_layer(own: pd.DataFrame, controls: pd.DataFrame, height: int = 430) -> alt.LayerChart:
     """AUROC of one target over the layers with its intervals, the nested choice as a ring, and a line a control.
 
     own, controls: control, layer, value, ci_low, ci_high; own also chosen. Values of controls that have no layer, or
@@ -47,7 +53,7 @@ def by_layer(own: pd.DataFrame, controls: pd.DataFrame, height: int = 320) -> al
     own = own.astype({"layer": int})
     layers = sorted(own["layer"].unique().tolist())
     lowest = min([0.45, *own["ci_low"].dropna(), *own["value"], *controls["value"]])
-    x = alt.X("layer:Q", title="layer", axis=alt.Axis(values=layers[:: -(-len(layers) // 12)], format="d"))
+    x = alt.X("layer:Q", title="layer", axis=_layers(layers), scale=_PADDED)
     scale = alt.Scale(domain=[max(0.0, np.floor(20 * lowest) / 20), 1.0], clamp=True)
     y = alt.Y("value:Q", title="AUROC on unseen problems", scale=scale)
     base = alt.Chart(own.loc[~own["chosen"]]).encode(x=x)
@@ -87,7 +93,7 @@ def domains_by_layer(frame: pd.DataFrame, height: int = 240) -> alt.LayerChart:
     layers = sorted(frame["layer"].unique().tolist())
     scale = alt.Scale(domain=[max(0.0, min(0.45, float(np.floor(20 * frame["value"].min()) / 20))), 1.0], clamp=True)
     base = alt.Chart(frame).encode(
-        x=alt.X("layer:Q", title="layer", axis=alt.Axis(values=layers[:: -(-len(layers) // 12)], format="d")),
+        x=alt.X("layer:Q", title="layer", axis=_layers(layers), scale=_PADDED),
         color=alt.Color(
             "domain:N",
             title=None,
@@ -105,7 +111,7 @@ def domains_by_layer(frame: pd.DataFrame, height: int = 240) -> alt.LayerChart:
 
 
 def reliability(bins: pd.DataFrame) -> alt.LayerChart:
-    """Share of positives against mean probability, a point a bin with its number of states, beside the diagonal."""
+    """Share of positives against mean probability, a point a bin, beside the diagonal; bins: see probed.reliability."""
     unit = alt.Scale(domain=[0, 1])
     diagonal = alt.Chart(pd.DataFrame({"probability": [0, 1], "share": [0, 1]})).mark_line(
         color=NEITHER, strokeDash=[4, 4]
@@ -122,8 +128,7 @@ def reliability(bins: pd.DataFrame) -> alt.LayerChart:
         ],
     )
     line = base.mark_line(color=B, point=alt.OverlayMarkDef(color=B, size=60))
-    count = base.mark_text(fontSize=10, dy=-11, color="#808080").encode(text=alt.Text("states:Q", format=","))
-    return alt.layer(diagonal.encode(x="probability:Q", y="share:Q"), line, count).properties(height=320)
+    return alt.layer(diagonal.encode(x="probability:Q", y="share:Q"), line).properties(height=330)
 
 
 def transfer(frame: pd.DataFrame) -> alt.LayerChart:
@@ -148,7 +153,7 @@ def transfer(frame: pd.DataFrame) -> alt.LayerChart:
     text = base.mark_text(fontSize=12, dy=-6).encode(text=alt.Text("value:Q", format=".2f"), color=_ON_TILE)
     small = base.mark_text(fontSize=9, dy=8).encode(text="limits:N", color=_ON_TILE)
     rect = base.mark_rect().encode(color=alt.Color("value:Q", title="AUROC", scale=_AUROC))
-    return alt.layer(rect, text, small).properties(height=80 + 48 * len(names))
+    return alt.layer(rect, text, small).properties(height=110 + 52 * len(names))
 
 
 def means(frame: pd.DataFrame) -> alt.LayerChart:
@@ -157,7 +162,7 @@ def means(frame: pd.DataFrame) -> alt.LayerChart:
     lowest = min([0.45, *frame["ci_low"].dropna(), *frame["value"]])
     scale = alt.Scale(domain=[max(0.0, np.floor(20 * lowest) / 20), 1.0], clamp=True)
     base = alt.Chart(frame).encode(
-        x=alt.X("layer:Q", title="layer", axis=alt.Axis(values=layers[:: -(-len(layers) // 12)], format="d")),
+        x=alt.X("layer:Q", title="layer", axis=_layers(layers), scale=_PADDED),
         color=alt.Color(
             "kind:N", title=None, scale=alt.Scale(range=[A, B]), legend=alt.Legend(orient="bottom", labelLimit=200)
         ),
@@ -165,7 +170,7 @@ def means(frame: pd.DataFrame) -> alt.LayerChart:
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q", title="", scale=scale), y2="ci_high:Q")
     tips = [alt.Tooltip("kind:N"), alt.Tooltip("layer:Q", format="d"), _tip("value", "mean AUROC")]
     line = base.mark_line(point=True).encode(y=alt.Y("value:Q", title="mean AUROC", scale=scale), tooltip=tips)
-    return alt.layer(band, line, _rule(0.5)).properties(height=260)
+    return alt.layer(band, line, _rule(0.5)).properties(height=300)
 
 
 def sites(frame: pd.DataFrame, names: list[str], rest: str) -> alt.Chart:
@@ -223,4 +228,4 @@ def forest(frame: pd.DataFrame) -> alt.LayerChart:
             "kind:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=alt.Legend(orient="top")
         ),
     )
-    return alt.layer(_rule(0, "x"), whisker, point).properties(height=70 + 24 * frame["label"].nunique())
+    return alt.layer(_rule(0, "x"), whisker, point).properties(height=130 + 28 * frame["label"].nunique())

@@ -275,9 +275,8 @@ def effects(key: tuple[str, str], name: str) -> pd.DataFrame:
     frame["motif_id"] = frame["motif_id"].fillna("")
     ids = [motif or text for motif, text in zip(frame["motif_id"], frame["text"], strict=True)]
     title = {value: words for words, value in unique(dict(zip(ids, frame["text"], strict=True)), 60).items()}
-    frame["name"] = [title[i] for i in ids]
-    layer = frame["layer"]
-    frame.loc[layer.notna(), "name"] += [f", layer {int(at)}" for at in layer.dropna()]
+    layers = [f", layer {int(at)}" if at == at else "" for at in frame["layer"].astype(float)]
+    frame["name"] = [title[i] + layer for i, layer in zip(ids, layers, strict=True)]
     return frame.sort_values(["effect", "name"], ascending=[False, True], ignore_index=True)
 
 

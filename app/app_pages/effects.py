@@ -24,10 +24,10 @@ WHAT = {
 }
 LIMITS = (
     "The placebo is the same done in the same trace to a random span that is as long and about as frequent (of "
-    "shuffle and blank: the answer drawn again from the chain as it was; of states: a change as large elsewhere). The effect "
-    "is the accuracy of the placebo less that of the arm, so load-bearing (effect above 0, p_adj ≤ .05 over all that "
-    "was tested) says that the model needs the motif more than what else it writes as often. It does not say what the "
-    "motif means; and where most words are needed few are load-bearing, and the cost tells more."
+    "shuffle and blank: the answer drawn again from the chain as it was; of states: a change as large elsewhere). The "
+    "effect is the accuracy of the placebo less that of the arm, so load-bearing (effect above 0, p_adj ≤ .05 over all "
+    "that was tested) says that the model needs the motif more than what else it writes as often. It does not say what "
+    "the motif means; and where most words are needed few are load-bearing, and the cost tells more."
 )
 number = st.column_config.NumberColumn
 
@@ -42,8 +42,9 @@ def chosen_rows(frame: pd.DataFrame) -> pd.DataFrame:
         options = [EVERY, *sorted(kinds)] if len(kinds) > 1 else kinds
         kind = labels.pick("Intervention", options, "intervention", width=220)
     own = frame[frame["domain"] == domain]
-    for one in kinds if kind == EVERY else [kind]:
-        st.caption(f"{labels.code(one)}: {WHAT.get(one, 'see the package that made it')}.")
+    said = [f"{labels.code(one)}: {WHAT.get(one, 'not one of this package')}" for one in kinds if kind in (EVERY, one)]
+    with st.container():
+        st.caption("; ".join(said) + ".")
     return own if kind == EVERY else own[own["intervention"] == kind]
 
 

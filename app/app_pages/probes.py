@@ -101,7 +101,8 @@ def one_target(frame: pd.DataFrame, summary: pd.DataFrame, title: dict[str, str]
     st.subheader("One target")
     raw = {words: target for target, words in title.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        target = raw[labels.pick("Target", list(raw), "target", width=320)]
+        best = title[summary.sort_values("auroc", ascending=False, kind="stable")["target"].iloc[0]]
+        target = raw[labels.pick("Target", list(raw), "target", best, width=320)]
         here = sorted(summary.loc[summary["target"] == target, "domain"])
         domain = labels.pick("In domain", here, "in", width=200)
         asked = probed.asked(key, result)

@@ -266,7 +266,7 @@ def read_out(found: pd.DataFrame, question: str, length: int) -> list[tuple[int,
     own = found[found["question"] == question]
     st.caption(
         f"{len(own):,} states, layer {int(own['layer'].iloc[0])}, by the fit that did not see this problem. The "
-        "deepest shade stands for 1; each stretch has the read-out of the state at its beginning; rest on it for the number."
+        "deepest shade stands for 1; each stretch has the read-out of the state at its beginning."
     )
     return probed.stretches(own, length, labels.one_line(question, 40))
 
