@@ -141,18 +141,21 @@ def _calibration(found: pd.DataFrame | None, row: pd.Series, question: str | Non
         return
     bins = probed.reliability(found)
     st.altair_chart(probe_charts.reliability(bins), alt="Share of positives by probability read out")
-    a, b, c = st.columns(3)
     share = found["label"].mean()
-    a.metric(
-        "ECE", labels.number(row["ece"]), help="mean distance from the diagonal over all states; smaller is better"
-    )
-    b.metric("Brier", labels.number(row["brier"]), help="mean squared error of the probability; smaller is better")
-    c.metric("Brier of the share", labels.number(share * (1 - share)), help="of saying the share of positives always")
+    with st.container(horizontal=True):
+        for name, value, help in (
+            ("ECE", row["ece"], "mean distance from the diagonal; smaller is better"),
+            ("Brier", row["brier"], "mean squared error of the probability; smaller is better"),
+            ("Brier of the share", share * (1 - share), "of always saying the share of positives"),
+        ):
+            st.metric(name, labels.number(value), help=help, width="content")
+    least, most = int(bins["states"].min()), int(bins["states"].max())
+    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     with st.container():
-        st.caption(f"{len(found):,} states of {found['trace_row'].nunique():,} traces; {_of(question)}.")
         st.caption(
-            "Bins of equal numbers of states, the number over each point. The points are of the traces that were read "
-            "out; ECE and Brier are of all states and the mean over questions, at the nested choice of the layer."
+            f"The {_of(question)}: {len(found):,} states of {found['trace_row'].nunique():,} traces in {len(bins)} "
+            f"bins of {each}. These are of the traces that were read out; ECE and Brier are of all states, the mean over "
+            "questions, at the nested choice of the layer."
         )
 
 
