@@ -12,6 +12,7 @@ SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 MOST_TILES = 12  # layers up to which a number stands in each tile
 _AUROC = alt.Scale(scheme="viridis", domain=[0.5, 1], clamp=True)
 _PADDED = alt.Scale(padding=12, nice=False, zero=False)
+_BELOW = alt.Legend(orient="bottom", labelLimit=200, columns=2, symbolOpacity=1, symbolType="stroke")
 _ON_TILE = alt.condition("datum.value > 0.78", alt.value("#111"), alt.value("#fff"))
 
 
@@ -29,7 +30,12 @@ def tiles(frame: pd.DataFrame) -> alt.LayerChart:
     order = list(dict.fromkeys(frame["title"]))
     base = alt.Chart(frame).encode(
         x=alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("title:N", title=None, sort=order, axis=alt.Axis(labelLimit=150, labelOverlap=False)),
+        y=alt.Y(
+            "title:N",
+            title=None,
+            sort=order,
+            axis=alt.Axis(labelLimit=150, labelOverlap=False, labelFlush=False, labelBound=False),
+        ),
         tooltip=[
             alt.Tooltip("title:N", title="target"),
             alt.Tooltip("layer:O"),
@@ -98,7 +104,7 @@ def domains_by_layer(frame: pd.DataFrame, height: int = 240) -> alt.LayerChart:
             "domain:N",
             title=None,
             scale=alt.Scale(domain=names, range=[COLOURS[k % len(COLOURS)] for k in range(len(names))]),
-            legend=alt.Legend(orient="bottom", labelLimit=200, columns=2),
+            legend=_BELOW,
         ),
         tooltip=[alt.Tooltip("domain:N"), alt.Tooltip("layer:Q", format="d"), _tip("value", "AUROC"),
                  _tip("control", "strongest control")],
@@ -163,9 +169,7 @@ def means(frame: pd.DataFrame) -> alt.LayerChart:
     scale = alt.Scale(domain=[max(0.0, np.floor(20 * lowest) / 20), 1.0], clamp=True)
     base = alt.Chart(frame).encode(
         x=alt.X("layer:Q", title="layer", axis=_layers(layers), scale=_PADDED),
-        color=alt.Color(
-            "kind:N", title=None, scale=alt.Scale(range=[A, B]), legend=alt.Legend(orient="bottom", labelLimit=200)
-        ),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(range=[A, B]), legend=_BELOW),
     )
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q", title="", scale=scale), y2="ci_high:Q")
     tips = [alt.Tooltip("kind:N"), alt.Tooltip("layer:Q", format="d"), _tip("value", "mean AUROC")]
@@ -204,7 +208,12 @@ def forest(frame: pd.DataFrame) -> alt.LayerChart:
     """
     kinds = ["load-bearing", "not shown to be"]
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, labelOverlap=False)),
+        y=alt.Y(
+            "label:N",
+            title=None,
+            sort=None,
+            axis=alt.Axis(labelLimit=190, labelOverlap=False, labelFlush=False, labelBound=False),
+        ),
         color=alt.Color(
             "kind:N",
             title=None,

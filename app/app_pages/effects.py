@@ -211,6 +211,6 @@ else:
     st.caption("Select one to see what was drawn. p_adj is over all motifs and interventions of the result.")
 if counts.get("unused"):
     unused = ", ".join(labels.one_line(text, 40) for text in counts["unused"])
-    with st.expander(f"{len(counts['unused']):,} motifs could not be tested: no trace uses them and leaves room"):
+    with st.expander(f"Not tested, since no trace uses it and leaves room for a placebo: {len(counts['unused']):,}"):
         st.text(unused)
 samples(every)

@@ -154,8 +154,8 @@ def _calibration(found: pd.DataFrame | None, row: pd.Series, question: str | Non
     with st.container():
         st.caption(
             f"The {_of(question)}: {len(found):,} states of {found['trace_row'].nunique():,} traces in {len(bins)} "
-            f"bins of {each}. These are of the traces that were read out; ECE and Brier are of all states, the mean over "
-            "questions, at the nested choice of the layer."
+            f"bins of {each}. These are of the traces that were read out; ECE and Brier are of all states, the mean "
+            "over questions, at the nested choice of the layer."
         )
 
 
@@ -288,7 +288,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 states.warn_if_stale(run, f"probe.{result}")
 failed = (run.stage(f"probe.{result}") or {})["counts"].get("failed", {})
 if failed:
-    with st.expander(f"{len(failed):,} targets have no result"):
+    with st.expander(f"Without a result: {len(failed):,} target{'s' * (len(failed) != 1)}"):
         st.text("\n".join(f"{labels.one_line(what, 80)}: {labels.one_line(why, 400)}" for what, why in failed.items()))
 if chosen is None:
     st.info("No target of this result could be asked.")
