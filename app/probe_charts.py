@@ -92,7 +92,7 @@ def _rule(at: float, field: str = "y") -> alt.Chart:
     return alt.Chart(data).mark_rule(color=NEITHER, strokeDash=[2, 2]).encode(**{field: alt.datum(at)})
 
 
-def domains_by_layer(frame: pd.DataFrame, height: int = 240) -> alt.LayerChart:
+def domains_by_layer(frame: pd.DataFrame, height: int = 300) -> alt.LayerChart:
     """AUROC by layer, a line a domain and a dashed one for its strongest control; frame: domain, layer, value, chosen,
     control (the value of the strongest)."""
     names = list(dict.fromkeys(frame["domain"]))

@@ -1,0 +1,426 @@
+"""The app's pages of probes and effects, on tables that are written by hand and whose numbers are known."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import made_probes as made
+import numpy as np
+import pandas as pd
+import pytest
+from corpus import rows, write_jsonl
+from hostile import MARKDOWN, MARKS, SCRIPT
+from streamlit.testing.v1 import AppTest
+
+import dsl_probe
+from dsl_probe.mine.carried import read_carried
+from dsl_probe.probe import metrics
+from dsl_probe.store import Run
+
+APP = Path(__file__).resolve().parents[1] / "app"
+EVIL = f"{SCRIPT} {MARKDOWN} {MARKS}"
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch):
+    """show(page, run, **query): the page of the app."""
+
+    def run(page: str, path: Path, **query: str) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
+        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
+        at.switch_page(f"app_pages/{page}.py")
+        for key, value in query.items():
+            at.query_params[key] = value
+        return at.run()
+
+    return run
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(APP))
+    return importlib.import_module("probed")
+
+
+@pytest.fixture(scope="module")
+def motif(tiny_run: Path) -> str:
+    return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
+
+
+@pytest.fixture(scope="module")
+def full(tiny_run: Path, motif: str) -> Run:
+    """A run with a probe result of three targets and a map, and an effects result of a motif, a chain and a layer."""
+    run = Run(tiny_run)
+    other = next(m for m in run.table("motifs")["motif_id"].to_pylist() if m != motif)
+    of_motif, at_motif = f"motif:{motif}", f"value@motifs:{motif}/before"
+    probes = [row for k, t in enumerate(("correct", of_motif, at_motif)) for row in made.probe_rows(t, 0.03 * k)]
+    readouts = (
+        made.readout_rows(run, "correct")
+        + made.readout_rows(run, at_motif, "7")
+        + made.readout_rows(run, at_motif, "8")
+    )
+    made.write_probes(run, "first", probes, readouts, made.site_rows([motif, other]))
+    effects = [
+        made.effect_row(motif, "zorp"),
+        made.effect_row(motif, "zorp", domain="math", effect=0.1, load_bearing=False, ci_low=None, ci_high=None),
+        made.effect_row("", "(chain)", intervention="blank", effect=0.6, leak=None, uses=None),
+        *(
+            made.effect_row(None, "value", intervention="erase", target="value", layer=k, effect=0.01 * k)
+            for k in (1, 2)
+        ),
+    ]
+    made.write_effects(run, "first", effects, {(motif, "zorp"): made.sample_rows(run, motif, "zorp")})
+    return run
+
+
+def words(at: AppTest) -> str:
+    """All that a page says outside tables and charts."""
+    kinds = (at.text, at.markdown, at.caption, at.info, at.warning, at.error, at.code, at.title, at.subheader)
+    return "\n".join(str(e.value) for kind in kinds for e in kind)
+
+
+def fine(at: AppTest) -> bool:
+    return not at.exception and not at.error and not at.warning and not at.info
+
+
+def table(at: AppTest, column: str) -> pd.DataFrame:
+    """The first table that has a column."""
+    return next(frame.value for frame in at.dataframe if column in frame.value.columns)
+
+
+# ---- what is worked out from the tables
+
+
+def test_a_tile_is_the_auroc_of_a_domain_or_the_mean_over_domains(full: Run, probed):
+    frame = pd.DataFrame(made.probe_rows("correct"))
+    mean = probed.tiles(frame, "all").set_index("layer")
+    for k in made.LAYERS:
+        assert mean.loc[k, "auroc"] == pytest.approx(np.mean([made.CORRECT[d][k] for d in made.DOMAINS]))
+    assert mean["chosen"].tolist() == [False, True, False]  # layers 1 and 2 are chosen once each: the lowest of them
+    for domain in made.DOMAINS:
+        own = probed.tiles(frame, domain)
+        assert own["auroc"].tolist() == list(made.CORRECT[domain])
+        assert own.loc[own["chosen"], "layer"].tolist() == [made.CHOSEN[domain]]
+
+
+def test_the_strongest_control_is_the_one_that_the_dictionary_names(full: Run, probed, motif: str):
+    key = ("x", "y")
+    probed.probes.clear()
+    key = (str(full.path), "stamp")
+    summary = probed.summary(key, "first").set_index(["target", "domain"])
+    assert len(summary) == 6
+    row = summary.loc[("correct", "logic")]
+    assert (row["auroc"], row["layer"], row["selectivity"]) == (0.88, 2, 0.25)
+    assert (row["strongest"], row["strongest_auroc"]) == ("place and length", 0.72)  # the control task has other labels
+    assert (row["majority_rate"], row["ece"], row["brier"]) == (0.75, 0.05, 0.12)
+    for d in read_carried(full).decodable[motif]:
+        target = f"motif:{motif}" if d.target == "used next" else f"value@motifs:{motif}/before"
+        mine = summary.loc[(target, d.domain)]
+        assert (mine["auroc"], mine["layer"]) == (d.auroc, d.layer)
+        assert (mine["strongest"], mine["strongest_auroc"]) == (d.control, d.control_auroc)
+
+
+def test_transfer_is_at_the_layer_chosen_in_the_domain_of_training(probed):
+    found = probed.transfer(pd.DataFrame(made.probe_rows("correct")), "correct").set_index(["train", "test"])
+    assert len(found) == 4
+    for domain in made.DOMAINS:
+        assert found.loc[(domain, domain), "value"] == made.NESTED[domain]
+    for pair, value in made.ACROSS.items():
+        row = found.loc[pair]
+        assert row["value"] == pytest.approx(value) and row["layer"] == made.CHOSEN[pair[0]]
+        assert (row["p"], row["null"]) == (0.02, 0.6) and row["cosine"] == pytest.approx(0.1 * made.CHOSEN[pair[0]])
+
+
+def test_bins_of_the_reliability_plot_hold_equal_numbers_and_give_the_calibration_error(probed):
+    rng = np.random.default_rng(3)
+    p = rng.random(203)
+    found = pd.DataFrame({"trace_row": np.arange(203), "read": 0, "probability": p, "label": rng.random(203) < p**2})
+    bins = probed.reliability(found.astype({"label": int}))
+    assert bins["states"].sum() == 203 and set(bins["states"]) == {20, 21}
+    error = (bins["states"] * (bins["probability"] - bins["share"]).abs()).sum() / 203
+    assert error == pytest.approx(float(metrics.ece(p, found["label"].to_numpy().astype(int), bins=10)))
+    from sklearn.calibration import calibration_curve
+
+    even = found.head(200).astype({"label": int})
+    share, mean = calibration_curve(even["label"], even["probability"], n_bins=10, strategy="quantile")
+    mine = probed.reliability(even)
+    assert np.allclose(mine["share"], share) and np.allclose(mine["probability"], mean)
+
+
+def test_the_most_wrong_are_on_the_wrong_side_and_one_of_a_trace(probed):
+    found = pd.DataFrame(
+        [(0, 5, 0.9, 0), (0, 9, 0.95, 0), (1, 3, 0.1, 1), (2, 4, 0.6, 1), (3, 7, 0.51, 0), (4, None, 0.99, 0)],
+        columns=["trace_row", "read", "probability", "label"],
+    )
+    wrong = probed.most_wrong(found)
+    assert wrong[["trace_row", "read"]].to_numpy().tolist() == [[0, 9], [1, 3], [3, 7]]
+    assert probed.most_wrong(found, most=1)["trace_row"].tolist() == [0]
+    assert probed.most_wrong(found.iloc[3:4]).empty
+
+
+def test_stretches_run_from_state_to_state_and_cover_the_rest(probed):
+    found = pd.DataFrame(
+        {"read": [2, 2, 5, 9], "probability": [0.1, 0.4, 1.0, 0.5], "label": [None, 1, 0, None]}, dtype=object
+    )
+    made_of = probed.stretches(found, 9, "yes")
+    assert [(a, b) for a, b, _, _ in made_of] == [(2, 5), (5, 9)]  # two states at one place: the last; none at the end
+    assert [round(level, 3) for _, _, level, _ in made_of] == [0.3, 0.75]
+    assert [tip for *_, tip in made_of] == ["yes: 0.40; it is", "yes: 1.00; it is not"]
+
+
+def test_names_differ_and_motifs_are_called_by_their_text(full: Run, probed, motif: str):
+    said = probed.titles(full, ["correct", f"motif:{motif}", f"value@motifs:{motif}/before", "motif:unknown"])
+    assert said["motif:zorp"] == f"motif:{motif}" and said["value@motifs:zorp/before"].endswith("/before")
+    assert said["motif:unknown"] == "motif:unknown"
+    assert set(probed.unique({"a": "x", "b": "x", "c": ""})) == {"x (a)", "x (b)", "(empty)"}
+
+
+# ---- pages
+
+
+@pytest.mark.parametrize("page", ["probes", "effects", "motifs", "lexicon", "traces"])
+def test_a_full_run_shows_without_complaint(show, full: Run, page: str, motif: str):
+    at = show(page, full.path, **({"motif": motif} if page == "motifs" else {}))
+    assert fine(at)
+
+
+def test_the_page_of_probes_says_what_the_tables_say(show, full: Run, motif: str):
+    at = show("probes", full.path, target="correct", **{"in": "math"})
+    assert fine(at)
+    first = table(at, "strongest")
+    assert len(first) == 6 and first["auroc"].is_monotonic_decreasing
+    assert set(first["title"]) == {"correct", "motif:zorp", "value@motifs:zorp/before"}
+    assert {m.label: m.value for m in at.metric} | {"Brier of the share": ""} == {
+        "ECE": "0.050", "Brier": "0.120", "Brier of the share": ""
+    }  # fmt: skip
+    assert "layer 1: AUROC 0.790, 0.740 – 0.840" in words(at)
+    moved = table(at, "cosine").set_index(["train", "test"])
+    assert moved.loc[("math", "logic"), "value"] == pytest.approx(0.41) and moved.loc[("math", "logic"), "p"] == 0.02
+    assert "62% are of the same motif, by chance 33%; on the map 70%" in words(at)
+    assert "For browsing only" in words(at) and "nobody knows the label" in words(at)
+
+
+def test_the_address_brings_a_page_of_probes_back(show, full: Run):
+    query = {
+        "probes": "first",
+        "acts": "m",
+        "domain": "math",
+        "target": "value@motifs:zorp/before",
+        "in": "logic",
+        "question": "8",
+    }
+    at = show("probes", full.path, **query)
+    assert fine(at)
+    for key, value in query.items():
+        assert at.selectbox(key=key).value == value
+    assert len(table(at, "strongest")) == 3
+    at = show("probes", full.path, target="nothing")
+    assert "asks for a target that is not here" in words(at) and not at.exception
+
+
+def test_selecting_a_target_shows_it_below(show, full: Run):
+    at = show("probes", full.path, target="correct")
+    assert at.selectbox(key="target").value == "correct"
+    shown = table(at, "strongest")
+    frame = next(f for f in at.dataframe if "strongest" in f.value.columns)
+    at.session_state[frame.proto.id if False else "targets_all_6"] = {
+        "selection": {"rows": [0], "columns": [], "cells": []}
+    }
+    at.run()
+    assert not at.exception and shown["title"].iloc[0] == "value@motifs:zorp/before"
+
+
+def test_the_page_of_effects_says_what_the_tables_say(show, full: Run):
+    at = show("effects", full.path)
+    assert fine(at)
+    first = table(at, "load_bearing")
+    assert first["name"].tolist() == ["(chain)", "zorp", "value, layer 2", "value, layer 1"]
+    zorp = first.set_index("name").loc["zorp"]
+    assert (zorp["effect"], zorp["cost"], zorp["p_adj"], bool(zorp["load_bearing"])) == (0.5, 0.7, 0.002, True)
+    assert "The placebo is the same done" in words(at) and "It does not say what" in words(at)
+    assert "glap" in words(at)
+    at = show("effects", full.path, domain="math", intervention="ban", taken="zorp")
+    assert fine(at) and table(at, "load_bearing")["effect"].tolist() == [0.1]
+    assert "keeps no completions" in words(show("effects", full.path, taken="(chain)"))
+
+
+def test_arm_and_placebo_of_one_trace_stand_beside_each_other(show, full: Run, probed, motif: str):
+    drawn = probed.samples((str(full.path), "s"), "first", motif)
+    two = probed.pairs(drawn, "ban")
+    assert len(two) == 4 and all(a["trace_id"] == p["trace_id"] and a["arm"] != p["arm"] for a, p in two)
+    assert probed.pairs(drawn, "delete") == [] and probed.pairs(drawn[:1], "ban") == []
+    assert probed.samples((str(full.path), "s"), "first", "") == []
+    at = show("effects", full.path, taken="zorp", pairs_shown="arm wrong, placebo right")
+    assert fine(at) and "Pair, 1 to 2" in [n.label for n in at.number_input]
+    assert [b.value for b in at.get("badge")] if at.get("badge") else True
+    assert "`so`" in words(at) and "5 tokens given, 7 drawn" in words(at)
+    assert "No pair is so." in words(show("effects", full.path, taken="zorp", pairs_shown="arm right, placebo wrong"))
+
+
+def test_a_motif_shows_what_it_carries(show, full: Run, motif: str):
+    at = show("motifs", full.path, motif="zorp")
+    assert fine(at)
+    by_domain = [f.value for f in at.dataframe if "strongest control" in f.value.columns]
+    assert [frame["AUROC"].round(2).tolist() for frame in by_domain] == [[0.91, 0.82], [0.94, 0.85]]
+    needed = table(at, "load-bearing")
+    assert needed[["domain", "load-bearing"]].to_numpy().tolist() == [["all", True], ["math", False]]
+    entry = Run(full.path).table("lexicon", ["motif_id"], filters=[("text", "=", "zorp")])
+    assert entry.num_rows == 1
+    at = show("lexicon", full.path, motif=entry["motif_id"][0].as_py())
+    assert fine(at) and "Is it load-bearing" in words(at) and "zorp" in words(at)
+
+
+def test_a_motif_without_probes_says_so(show, full: Run):
+    at = show("motifs", full.path, motif="the")
+    assert fine(at) and "No probe was fitted at this motif" in words(at)
+
+
+def test_a_trace_opens_at_a_place_and_the_next_one_does_not(show, full: Run):
+    at = show("traces", full.path, trace="3", place="40")
+    assert fine(at) and at.get_by_key("highlight_3_place").value == "place"
+    next(b for b in at.button if b.label == "Next").click().run()
+    assert at.number_input(key="trace").value == 4 and "place" not in at.query_params
+    for place in ("x", "-1", "999999"):
+        at = show("traces", full.path, trace="3", place=place)
+        assert not at.exception and "asks for a place that is not here" in words(at)
+
+
+def test_read_outs_lie_under_a_trace(show, full: Run):
+    at = show("traces", full.path, trace="3", underlay="probe", readout="correct · m")
+    assert fine(at) and "10 states, layer 1" in words(at)
+    at = show("traces", full.path, trace="3", underlay="probe", readout="value@motifs:zorp/before · m", question="8")
+    assert fine(at) and at.selectbox(key="question").value == "8"
+    at = show("traces", full.path, trace="239", underlay="probe", readout="correct · m")
+    assert fine(at) and "was not read out on this trace, but on 48 others, the first of them 0" in words(at)
+
+
+# ---- what is missing
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Run:
+    run = Run.create(tmp_path / "bare")
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
+    return run
+
+
+def test_what_is_missing_is_said_with_the_command(show, bare: Run, tiny_run: Path, tmp_path: Path):
+    at = show("probes", bare.path)
+    assert not at.exception and "dsl-probe capture " in words(at) and "dsl-probe probe " in words(at)
+    bare.begin("capture.m", {}, {})
+    bare.finish("capture.m", [], {})
+    at = show("probes", bare.path)
+    assert "dsl-probe capture " not in words(at) and "dsl-probe probe " in words(at)
+    at = show("effects", bare.path)
+    assert not at.exception and "dsl-probe mine " in words(at)
+    dsl_probe.mine_motifs(bare, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    at = show("effects", bare.path)
+    assert not at.exception and "dsl-probe effects " in words(at)
+    at = show("probes", Run.create(tmp_path / "empty").path)
+    assert not at.exception and "dsl-probe import SOURCE" in words(at)
+
+
+def test_a_job_that_was_cut_off_is_named(show, bare: Run):
+    for kind, page in (("probe", "probes"), ("effects", "effects")):
+        bare.begin(f"{kind}.half", {}, {})
+        at = show(page, bare.path)
+        assert not at.exception and f"A job of {kind} was cut off." in words(at) and f"{kind}.half" in words(at)
+
+
+def test_results_without_rows_and_without_a_map(show, bare: Run):
+    made.write_probes(bare, "none", [], [])
+    at = show("probes", bare.path)
+    assert not at.exception and "No target of this result could be asked" in words(at)
+    made.write_probes(bare, "none", made.probe_rows("correct"), [])
+    at = show("probes", bare.path)
+    assert fine(at) and "No map" in words(at) and "This probe was not read out" in words(at)
+    made.write_effects(bare, "none", [], {})
+    at = show("effects", bare.path)
+    assert not at.exception and "Nothing could be measured" in words(at) and "no verdict: 3 traces" in words(at)
+
+
+def test_a_place_and_read_outs_are_shown_before_anything_is_mined(show, bare: Run):
+    made.write_probes(bare, "a", made.probe_rows("correct"), made.readout_rows(bare, "correct"))
+    at = show("traces", bare.path, trace="3", place="40", underlay="probe")
+    assert not at.exception and not at.warning and "10 states, layer 1" in words(at)
+
+
+def test_results_that_were_made_again_are_read_again(show, bare: Run):
+    for lift in (0.0, 0.05):
+        made.write_probes(bare, "a", made.probe_rows("correct", lift), [])
+        assert table(show("probes", bare.path), "strongest")["auroc"].max() == pytest.approx(0.88 + lift)
+
+
+# ---- hostile words
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Every word that a model, a name or a motif could bring is markup."""
+    folder = tmp_path_factory.mktemp("evil")
+    run = Run.create(folder / "run")
+    given = [r | {"text": f"{EVIL} {r['text']}", "domain": f"{r['domain']} {EVIL}"} for r in rows(problems=8)]
+    dsl_probe.import_traces(run, [write_jsonl(folder / "t.jsonl", given)])
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    domain = {d.split()[0]: d for d in set(run.traces(["domain"])["domain"])}
+    probes = [
+        row
+        | {c: domain.get(row[c], row[c]) for c in ("train", "test")}
+        | {"control": row["control"] and row["control"] + EVIL}
+        for target in ("correct", f"motif:{EVIL}")
+        for row in made.probe_rows(target)
+    ]
+    readouts = [row for target in ("correct", f"motif:{EVIL}") for row in made.readout_rows(run, target, EVIL)]
+    sites = made.site_rows([EVIL, "b"])
+    made.write_probes(run, "a", probes, readouts, sites)
+    effects = [made.effect_row(EVIL, EVIL, model=EVIL, intervention=i) for i in ("ban", EVIL)]
+    samples = [row | {"finish": EVIL} for row in made.sample_rows(run, EVIL, EVIL)]
+    made.write_effects(run, "a", effects, {(EVIL, EVIL): samples})
+    return run
+
+
+@pytest.mark.parametrize("page", ["probes", "effects", "traces", "lexicon"])
+def test_hostile_words_stay_words(show, evil: Run, page: str):
+    at = show(page, evil.path, **({"underlay": "probe", "place": "30", "trace": "1"} if page == "traces" else {}))
+    assert not at.exception
+    for kind in (at.markdown, at.caption, at.info, at.warning, at.error, at.title, at.subheader):
+        for element in kind:
+            outside = "".join(element.value.split("`")[::2])  # what stands in backticks is inline code
+            assert "<script>" not in outside and "](" not in outside and "\u202e" not in element.value
+    for element in (*at.metric, *at.page_link, *at.button):
+        assert "<script>" not in str(getattr(element, "label", element.value))
+    assert SCRIPT[:20] in "\n".join([*(str(o) for s in at.selectbox for o in s.options), words(at)])
+
+
+# ---- a run made by the stages
+
+
+def test_what_the_stages_write_is_shown(show, probed, tmp_path: Path):
+    torch = pytest.importorskip("torch")
+    from tiny import tiny_model
+
+    from dsl_probe.collect.capture import CaptureConfig, capture_states
+    from dsl_probe.probe.stage import ProbeConfig, probe
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = Run.create(tmp_path / "run")
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=10))])
+    model = tiny_model(tmp_path / "model")
+    capture_states(
+        run, CaptureConfig(model=str(model), layers=(0, 1), at=("every:16",), device="cpu", name="tiny", self_check=0.0)
+    )
+    result = probe(run, ProbeConfig(targets=("correct", "value"), strengths=(0.01,), folds=3))
+    torch.set_num_threads(before)
+    assert result.units == 1 and list(result.failed) == ["value on tiny"]
+    at = show("probes", run.path)
+    assert fine(at) and "value on tiny" in words(at)
+    shown = table(at, "strongest")
+    frame = run.frame("probes/default/probes")
+    best = frame[
+        (frame["metric"] == "auroc") & frame["chosen"] & (frame["control"] == "") & (frame["train"] == frame["test"])
+    ]
+    assert shown["auroc"].tolist() == sorted(best["value"], reverse=True)
+    row = int(run.frame("probes/default/readouts")["trace_row"][0])
+    at = show("traces", run.path, trace=str(row), underlay="probe")
+    assert not at.exception and "by the fit that did not see this problem" in words(at)
