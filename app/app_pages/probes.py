@@ -99,10 +99,10 @@ def _interval(value: float, low: float, high: float) -> str:
 def one_target(frame: pd.DataFrame, summary: pd.DataFrame, title: dict[str, str], result: str, acts: str) -> None:
     """Curve by layer, reliability, transfer and the worst errors of one target."""
     st.subheader("One target")
-    raw = {words: target for target, words in title.items()}
+    ranked = summary.sort_values("auroc", ascending=False, kind="stable")["target"].unique()
+    raw = {title[target]: target for target in ranked}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        best = title[summary.sort_values("auroc", ascending=False, kind="stable")["target"].iloc[0]]
-        target = raw[labels.pick("Target", list(raw), "target", best, width=320)]
+        target = raw[labels.pick("Target", list(raw), "target", width=320)]
         here = sorted(summary.loc[summary["target"] == target, "domain"])
         domain = labels.pick("In domain", here, "in", width=200)
         asked = probed.asked(key, result)
