@@ -35,7 +35,7 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/importing.py --out experiments/bench/IMPORT.md
 	$(BIN)/python experiments/bench/end_to_end.py
 	$(BIN)/python experiments/bench/permuting.py --out experiments/bench/PERMUTING.md
-	$(BIN)/python experiments/bench/statistics.py --out experiments/bench/STATISTICS.md
+	$(BIN)/python experiments/bench/measuring.py --out experiments/bench/STATISTICS.md
 	$(BIN)/python experiments/bench/probing.py --out experiments/bench/PROBING.md
 
 shots: $(READY)         ## pictures of the app on the traces of real models -> docs/img

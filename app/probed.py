@@ -269,14 +269,15 @@ def layout(key: tuple[str, str], name: str) -> tuple[pd.DataFrame, dict[str, Any
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def effects(key: tuple[str, str], name: str) -> pd.DataFrame:
-    """The effects of one result; `name` says what was taken away, in words that differ between motifs, and the layer
-    where there is one. Rows by falling effect."""
+    """The effects of one result; `name` says what was taken away, in words that differ between motifs; of states also
+    where, since those are tested by domain and layer. Rows by falling effect."""
     frame = Run(key[0]).table(f"effects/{name}/effects").to_pandas()
     frame["motif_id"] = frame["motif_id"].fillna("")
     ids = [motif or text for motif, text in zip(frame["motif_id"], frame["text"], strict=True)]
     title = {value: words for words, value in unique(dict(zip(ids, frame["text"], strict=True)), 60).items()}
-    layers = [f", layer {int(at)}" if at == at else "" for at in frame["layer"].astype(float)]
-    frame["name"] = [title[i] + layer for i, layer in zip(ids, layers, strict=True)]
+    where = zip(frame["domain"], frame["layer"].astype(float), strict=True)
+    places = [f" in {labels.one_line(domain, 30)}, layer {int(at)}" if at == at else "" for domain, at in where]
+    frame["name"] = [title[i] + place for i, place in zip(ids, places, strict=True)]
     return frame.sort_values(["effect", "name"], ascending=[False, True], ignore_index=True)
 
 

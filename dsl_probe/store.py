@@ -40,6 +40,11 @@ STAGE_FILES = {
     "validate": ("validations/{id}/*",),
     "growth": ("growth.parquet", "growth_events.parquet"),
 }
+# Of stages that go on unit by unit: the file that lists the units, and the files each of which finishes one.
+UNIT_FILES = {
+    "probe": ("probes/{id}/plan.json", "probes/{id}/[0-9]*.probes.parquet", "probes/{id}/[0-9]*.layout.parquet"),
+    "effects": ("effects/{id}/plan.json", "effects/{id}/[0-9]*.samples.parquet"),
+}
 _RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort", "torch", "transformers")
 _ROW_GROUP = 1_000
 
@@ -212,8 +217,17 @@ class Run:
         for path in sorted((self.path / "stages").glob("*.started.json")):
             name = path.name.removesuffix(".started.json")
             if self.stage(name) is None:
-                rows.append(StageStatus(name, "cut off", "run the same command again to finish it", {}))
+                detail = f"{self._units_left(name)}run the same command again to finish it"
+                rows.append(StageStatus(name, "cut off", detail, {}))
         return rows
+
+    def _units_left(self, stage: str) -> str:
+        """How many units of a stage are left, if it goes on unit by unit and has a plan; else ""."""
+        plan, *finishing = (name.format(id=stage.partition(".")[2]) for name in UNIT_FILES.get(_kind(stage), ("",)))
+        if not plan or not self.has(plan):
+            return ""
+        units, done = len(self.json(plan)["units"]), sum(len(list(self.path.glob(name))) for name in finishing)
+        return f"{units - done:,} of {units:,} units are left; "
 
     # ---- writing
 

@@ -65,7 +65,7 @@ def full(tiny_run: Path, motif: str) -> Run:
         made.effect_row(motif, "zorp", domain="math", effect=0.1, load_bearing=False, ci_low=None, ci_high=None),
         made.effect_row("", "(chain)", intervention="blank", effect=0.6, leak=None, uses=None),
         *(
-            made.effect_row(None, "value", intervention="erase", target="value", layer=k, effect=0.01 * k)
+            made.effect_row(None, "value", domain="math", intervention="erase", layer=k, effect=0.01 * k)
             for k in (1, 2)
         ),
     ]
@@ -214,13 +214,18 @@ def test_the_page_of_effects_says_what_the_tables_say(show, full: Run):
     at = show("effects", full.path)
     assert fine(at)
     first = table(at, "load_bearing")
-    assert first["name"].tolist() == ["(chain)", "zorp", "an entry", "value, layer 2", "value, layer 1"]
+    assert first["name"].tolist() == ["(chain)", "zorp", "an entry", "value in math, layer 2", "value in math, layer 1"]
     zorp = first.set_index("name").loc["zorp"]
     assert (zorp["effect"], zorp["cost"], zorp["p_adj"], bool(zorp["load_bearing"])) == (0.5, 0.7, 0.002, True)
     assert "The placebo is the same done" in words(at) and "It does not say what" in words(at)
     assert "glap" in words(at)
     at = show("effects", full.path, domain="math", intervention="ban", taken="zorp")
     assert fine(at) and table(at, "load_bearing")["effect"].tolist() == [0.1]
+    at = show("effects", full.path, domain="math", intervention="erase")
+    assert fine(at) and table(at, "load_bearing")["name"].tolist() == [
+        "value in math, layer 2",
+        "value in math, layer 1",
+    ]
     assert "keeps no completions" in words(show("effects", full.path, taken="(chain)"))
 
 

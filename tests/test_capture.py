@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import tiny_model, tiny_tokenizer
+from tiny import architecture, tiny_model
 
 from dsl_probe.collect import backends, plan
 from dsl_probe.collect.backends import batches, capture, capture_transformer_lens, resolve_backend
@@ -30,24 +30,6 @@ PLACES = [[0, 6, 3], [2], [4, 0]]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Model:
     return load_model(str(tiny_model(tmp_path_factory.mktemp("tiny") / "model")), device="cpu")
-
-
-def architecture(kind: str, folder: Path) -> Model:
-    """A random model of a kind, small, with a tokenizer that was loaded from disk (the bridge wants such a one)."""
-    import transformers as tf
-
-    sizes = {"vocab_size": 80, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    wide = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4}
-    configs = {
-        "llama": lambda: tf.LlamaConfig(**sizes, **wide, num_key_value_heads=2),
-        "qwen2": lambda: tf.Qwen2Config(**sizes, **wide, num_key_value_heads=2),
-        "gpt2": lambda: tf.GPT2Config(**sizes, n_embd=16, n_layer=3, n_head=4, n_positions=64),
-    }
-    torch.manual_seed(0)
-    hf = tf.AutoModelForCausalLM.from_config(configs[kind]()).eval()
-    tiny_tokenizer().save_pretrained(folder)
-    tokenizer = tf.AutoTokenizer.from_pretrained(folder)
-    return Model(kind, hf, tokenizer, 3, 16, "cpu", "float32", "hash")
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])

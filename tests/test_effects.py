@@ -299,6 +299,30 @@ def test_replaced_and_whole_chains(cipher):
     assert result.motifs == 2 and (table[table.text == "erv"].intervention == "replace").all()
 
 
+def test_states_are_erased_pushed_and_patched(tmp_path, capsys):
+    folder = str(REPOSITORY / "data/organisms/sft")
+    run = tmp_path / "run"
+    common = ["--device", "cpu", "--compute", "float32"]
+    sampled = ["--domains", "chain", "--n", "60", "--samples", "1", "--template", "raw", "--max-new-tokens", "110"]
+    assert main(["collect", "--out", str(run), "--model", folder, "--name", "sft", *sampled, *common]) == 0
+    assert main(["mine", str(run)]) == 0
+    assert (
+        main(["capture", str(run), "--model", folder, "--layers", "0", "3", "--at", "states", "--name", "own", *common])
+        == 0
+    )
+    assert main(["probe", str(run), "--targets", "value", "--least", "5", "--no-controls", "--no-transfer"]) == 0
+    given = ["effects", str(run), "--model", folder, "--interventions", "erase", "steer", "patch", "--problems", "30"]
+    assert main([*given, *common]) == 2 and "--acts is missing" in capsys.readouterr().err
+    assert main([*given, "--acts", "own", "--permutations", "999", *common]) == 0
+    assert "layer 3, patch: accuracy" in capsys.readouterr().out
+    table = Run(run).table("effects/default/effects").to_pandas().set_index(["intervention", "layer"])
+    assert set(table.model) == {"sft"} and table.motif_id.isna().all() and set(table.target) == {"value"}
+    # The value is in the last layer, and not yet in the first.
+    assert table.loc[("patch", 3), "load_bearing"] and not table.loc[("patch", 0), "load_bearing"]
+    assert table.loc[("erase", 3), "effect"] > 0.3 > table.loc[("erase", 0), "effect"]
+    assert read_bearing(Run(run), {"sft"}) == {}
+
+
 def test_compare_takes_what_effects_have_shown(tiny_run, tmp_path):
     import dsl_probe
 

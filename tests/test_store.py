@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from dsl_probe.cli import main
 from dsl_probe.store import Run, find_runs, replacing
 from dsl_probe.types import UserError
 
@@ -50,6 +51,40 @@ def test_cut_off_stage_is_reported_and_resumed_and_leaves_no_temporary_file(tmp_
     assert [(s.stage, s.state) for s in run.status()] == [("mine", "cut off")]
     assert run.begin("mine", {}, {})
     assert not list(run.path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "finishing", "more"),
+    [
+        (
+            "probe.x",
+            ("probes/x/00000.probes.parquet", "probes/x/00002.layout.parquet"),
+            "probes/x/00001.readouts.parquet",
+        ),
+        (
+            "effects.x",
+            ("effects/x/00000.samples.parquet", "effects/x/00001.samples.parquet"),
+            "effects/x/effects.parquet",
+        ),
+    ],
+)
+def test_status_tells_how_many_units_of_a_stage_that_was_cut_off_are_left(tmp_path, capsys, stage, finishing, more):
+    run = Run.create(tmp_path / "r")
+    run.begin(stage, {}, {})
+    details = [run.status()[0].detail]
+    folder = finishing[0].rpartition("/")[0]
+    run.write_json(f"{folder}/plan.json", {"units": [["a", "b"], ["a", "c"], ["a", None]]})
+    for name in (None, *finishing, more):
+        if name:
+            run.write_table(name, pa.table({"n": [1]}))
+        details.append(run.status()[0].detail)
+    (run.path / f"{folder}/00001.{'probes' if stage[0] == 'p' else 'samples'}.parquet.123.tmp").write_text("half")
+    again = "run the same command again to finish it"
+    assert details == [again, *(f"{left} of 3 units are left; {again}" for left in (3, 2, 1, 1))]
+    assert main(["status", str(run.path)]) == 0
+    assert f"{stage}: cut off (1 of 3 units are left; {again})" in capsys.readouterr().out
+    run.finish(stage, finishing, {})
+    assert [(s.state, s.detail) for s in run.status()] == [("done", "")]
 
 
 def test_status_knows_stale_missing_and_changed_files(tmp_path):

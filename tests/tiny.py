@@ -1,6 +1,10 @@
 """A random Llama of a few kilobytes with a word tokenizer, on disk as transformers saves it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsl_probe.models import Model
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>"]
 TEXT = (
@@ -66,3 +70,24 @@ def tiny_model(folder: Path, seed: int = 0, spread: float = 0.3, **generation: o
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def architecture(kind: str, folder: Path) -> "Model":
+    """A random model of a kind, small, with a tokenizer that was loaded from disk (the bridge wants such a one)."""
+    import torch
+    import transformers as tf
+
+    from dsl_probe.models import Model
+
+    sizes = {"vocab_size": 80, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    wide = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4}
+    configs = {
+        "llama": lambda: tf.LlamaConfig(**sizes, **wide, num_key_value_heads=2),
+        "qwen2": lambda: tf.Qwen2Config(**sizes, **wide, num_key_value_heads=2),
+        "gpt2": lambda: tf.GPT2Config(**sizes, n_embd=16, n_layer=3, n_head=4, n_positions=64),
+    }
+    torch.manual_seed(0)
+    hf = tf.AutoModelForCausalLM.from_config(configs[kind]()).eval()
+    tiny_tokenizer().save_pretrained(folder)
+    tokenizer = tf.AutoTokenizer.from_pretrained(folder)
+    return Model(kind, hf, tokenizer, 3, 16, "cpu", "float32", "hash")

@@ -41,7 +41,8 @@ def chosen_rows(frame: pd.DataFrame) -> pd.DataFrame:
         kinds = [kind for kind in dict.fromkeys(frame["intervention"]) if kind]
         options = [EVERY, *sorted(kinds)] if len(kinds) > 1 else kinds
         kind = labels.pick("Intervention", options, "intervention", width=220)
-    own = frame[frame["domain"] == domain]
+    # Effects of states have no row over all domains.
+    own = frame[(frame["domain"] == domain) | (frame["layer"].notna() & (domain == probed.ALL))]
     said = [f"{labels.code(one)}: {WHAT.get(one, 'not one of this package')}" for one in kinds if kind in (EVERY, one)]
     with st.container():
         st.caption("; ".join(said) + ".")
@@ -208,7 +209,10 @@ if rows.empty:
 else:
     forest(rows)
     table(rows)
-    st.caption("Select one to see what was drawn. p_adj is over all motifs and interventions of the result.")
+    st.caption(
+        "Select one to see what was drawn. p_adj is over all that was tested over all domains, over all in single "
+        "domains, and over all of states, each apart."
+    )
 if counts.get("unused"):
     unused = ", ".join(labels.one_line(text, 40) for text in counts["unused"])
     with st.expander(f"Not tested, since no trace uses it and leaves room for a placebo: {len(counts['unused']):,}"):

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from dsl_probe.collect.reading import reading
 from dsl_probe.types import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def capture(
             members = [i for i in members if len(positions[i])]
             if not members:
                 continue
-            part = _one_pass(model, [ids[i] for i in members], [positions[i] for i in members], modules)
+            with reading([(i,) for i in members]):
+                part = _one_pass(model, [ids[i] for i in members], [positions[i] for i in members], modules)
             goes = torch.cat([torch.arange(first[i], first[i + 1]) for i in members])
             for name, rows in part.items():
                 if name not in states:
@@ -216,8 +218,11 @@ def decoder(hf: Any) -> Any:
 
 
 @contextmanager
-def hooked(modules: Sequence[Any], hook: Callable[[int, Any], None]) -> Generator[None]:
-    """Call hook(i, output) after the i-th module ran. The hooks are gone when the block ends, however it ends."""
+def hooked(modules: Sequence[Any], hook: Callable[[int, Any], Any]) -> Generator[None]:
+    """Call hook(i, output) after the i-th module ran; what it returns, unless None, stands in place of the output.
+
+    The hooks are gone when the block ends, however it ends.
+    """
     handles = []
     try:
         for i, module in enumerate(modules):

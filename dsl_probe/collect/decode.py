@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsl_probe.collect.cache import joinable, joined_cache, roomy_cache
+from dsl_probe.collect.reading import reading
 from dsl_probe.collect.seeded import Completion, Noise, Progress, Sampling, choose, is_loop, told
 from dsl_probe.models import Model
 
@@ -132,6 +133,13 @@ class _Rows:
     cache: Any
     noise: Noise | None
 
+    def stand_for(self) -> list[list[int]]:
+        """The completions of each row of the tensors."""
+        found: list[list[int]] = [[] for _ in range(len(self.mask))]
+        for i, row in zip(self.which, self.source, strict=True):
+            found[row].append(i)
+        return found
+
 
 def _admitted(waiting: deque[int], widths: Sequence[int], live: list[int], size: int, budget: int) -> list[int]:
     """Who is read now, taken from `waiting`. Budget 0: the next `size`, once nobody is live.
@@ -184,7 +192,9 @@ def _forward(model: Model) -> Forward:
         positions = (rows.mask.cumsum(-1) - 1).clamp(min=0)[:, -rows.ids.shape[1] :]
         fed = {"position_ids": positions, "logits_to_keep": 1}
         fed = {name: value for name, value in fed.items() if name in accepted}
-        out = model.hf(input_ids=rows.ids, attention_mask=rows.mask, past_key_values=rows.cache, use_cache=True, **fed)
+        fed |= {"input_ids": rows.ids, "attention_mask": rows.mask, "past_key_values": rows.cache, "use_cache": True}
+        with reading(rows.stand_for()):
+            out = model.hf(**fed)
         return out.logits[:, -1].float()
 
     return forward

@@ -84,6 +84,8 @@ def read_carried(run: Run) -> Carried:
     needed: dict[str, list[Needed]] = defaultdict(list)
     for name in names["effects"]:
         for row in run.table(f"effects/{name}/effects").to_pylist():
+            if not row["motif_id"]:  # of a whole chain, or of states
+                continue
             found = Needed(
                 row["model"],
                 row["domain"],
@@ -94,7 +96,7 @@ def read_carried(run: Run) -> Carried:
                 row["p_adj"],
                 row["load_bearing"],
             )
-            for key in {row["motif_id"], row["text"]} - {""}:
+            for key in {row["motif_id"], row["text"]}:
                 needed[key].append(found)
     return Carried({k: tuple(v) for k, v in decodable.items()}, {k: tuple(v) for k, v in needed.items()})
 

@@ -15,11 +15,11 @@ _LEAST_STD = 1e-6
 class Design:
     """Columns of a sweep are pairs of a left-out set and a target; each pair has its own training rows.
 
-    States are centred and scaled once by all rows, in float64, since a few massive dimensions would else cost float32
-    its digits; what differs between the training rows of the pairs is put into the weights.
+    States are centred and scaled once by all rows, since a few massive dimensions would else cost float32 its digits;
+    what differs between the training rows of the pairs is put into the weights.
 
     rows, positives: float32[pairs], training rows and the sum of their labels. mean, std: float32[d, pairs] of the
-    training rows, in units of the states scaled by all.
+    training rows, in units of the states scaled by all; std is infinite where a feature does not vary.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Design:
                 yield start, self.scaled[start : start + BLOCK]
             return
         for first, block in self._raw():
-            yield first, ((block.to(self.device).double() - self.centre) / self.spread).float()
+            yield first, (self._centred(block) / self.spread.to(block.dtype)).float()
 
     def evaluate(
         self, theta: "torch.Tensor", pair: "torch.Tensor", penalty: "torch.Tensor"
@@ -112,11 +112,19 @@ class Design:
         return gram, (cross - n * mean * y) / std, y
 
     def _raw(self) -> "Iterator[tuple[int, torch.Tensor]]":
+        """Blocks as they are, float32 or float64."""
+        import torch
+
         if hasattr(self.source, "blocks"):
-            yield from self.source.blocks()
-            return
-        for start in range(0, len(self.source), BLOCK):
-            yield start, self.source[start : start + BLOCK]
+            blocks = self.source.blocks()
+        else:
+            blocks = ((start, self.source[start : start + BLOCK]) for start in range(0, len(self.source), BLOCK))
+        for first, block in blocks:
+            block = block.to(self.device)
+            yield first, block if block.dtype == torch.float64 else block.float()
+
+    def _centred(self, block: "torch.Tensor") -> "torch.Tensor":
+        return block - self.centre.to(block.dtype)
 
     def _scale(self) -> None:
         import torch
@@ -124,11 +132,12 @@ class Design:
         n = len(self.labels)
         total = torch.zeros(self.d, dtype=torch.float64, device=self.device)
         for _, block in self._raw():
-            total += block.to(self.device).double().sum(0)
-        self.centre = total / n
+            total += block.sum(0, dtype=torch.float64)
+        # Rounded to float32, so that what float32 states are centred by is what the weights are told.
+        self.centre = (total / n).float().double()
         square = torch.zeros_like(total)
         for _, block in self._raw():
-            square += ((block.to(self.device).double() - self.centre) ** 2).sum(0)
+            square += (self._centred(block) ** 2).sum(0, dtype=torch.float64)
         spread = (square / n).sqrt()
         self.spread = torch.where(spread > _LEAST_STD, spread, torch.ones_like(spread))
         self.scaled = None
@@ -138,18 +147,21 @@ class Design:
     def _count(self) -> None:
         import torch
 
-        self.rows = self.mask.sum(0).float()
-        self.positives = torch.zeros_like(self.rows)
-        sums = torch.zeros(self.d, self.mask.shape[1], device=self.device)
+        rows = self.mask.sum(0).double()
+        positives = torch.zeros_like(rows)
+        sums = torch.zeros(self.d, len(rows), dtype=torch.float64, device=self.device)
         squares = torch.zeros_like(sums)
+        # In float64: in float32 the spread of what does not vary in the training rows would come out as its rounding,
+        # above the threshold below, and such a feature would get weight.
         for first, x in self.blocks():
             here = slice(first, first + len(x))
-            mask = self.mask[here].float()
-            self.positives += (mask * self.labels[here][:, self.target]).sum(0)
+            mask, x = self.mask[here].double(), x.double()
+            positives += (mask * self.labels[here][:, self.target]).sum(0)
             sums.addmm_(x.T, mask)
             squares.addmm_((x * x).T, mask)
-        n = self.rows.clamp(min=1)
-        self.mean = sums / n
-        std = (squares / n - self.mean**2).clamp(min=0).sqrt()
-        # A feature that does not vary in the training rows tells nothing: its weight stays where the penalty pulls it.
-        self.std = torch.where(std > 1e-4, std, torch.ones_like(std))
+        n = rows.clamp(min=1)
+        mean = sums / n
+        std = (squares / n - mean**2).clamp(min=0).sqrt()
+        # A feature that does not vary in the training rows tells nothing: over infinity its weight is 0.
+        std = torch.where(std > 1e-4, std, torch.full_like(std, torch.inf))
+        self.rows, self.positives, self.mean, self.std = (v.float() for v in (rows, positives, mean, std))

@@ -39,6 +39,8 @@ def effect_rows(
     What it does not show: that the motif says what the model means by it. A model that is used to a word may only be
     thrown off by its absence; the placebo takes that off as far as its own span is as usual.
     """
+    if not len(samples):
+        return EFFECTS.empty_table()
     both = samples.groupby(["motif_id", "intervention", "trace_id"])["correct"].transform(lambda c: c.notna().all())
     samples = samples[both].astype({"correct": float, "plain": float})
     everywhere = samples.assign(domain=ALL)
@@ -66,6 +68,8 @@ def read_bearing(run: Run, models: Iterable[str]) -> dict[tuple[str, str], bool]
             continue
         table = run.table(f"effects/{name}/effects", ["motif_id", "domain", "model", "load_bearing"])
         for row in table.filter(pc.is_in(table["model"], pa.array(sorted(models), pa.string()))).to_pylist():
+            if not row["motif_id"]:  # of a whole chain, or of states
+                continue
             key = row["motif_id"], row["domain"]
             found[key] = found.get(key, False) or row["load_bearing"]
     return found

@@ -4,12 +4,11 @@ A unit of work is one motif with all its interventions. Its samples have a file 
 drawn, so a job that was stopped goes on with the motifs that are left. What is drawn is fixed before anything is.
 """
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,11 @@ import pyarrow as pa
 from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.seeded import Sampling, key_of
 from dsl_probe.groups import checked_name, group_columns, select_rows
-from dsl_probe.mine.segment import segment
 from dsl_probe.mine.uses import read_rows
+from dsl_probe.probe.activations import INTERVENTIONS as OF_STATES
+from dsl_probe.probe.activations import ActivationConfig, activation_effects
 from dsl_probe.probe.arms import OF_CHAINS, OF_MOTIFS, WHOLE, Arms, Draw
+from dsl_probe.probe.draws import sample_draws, trace_sampling
 from dsl_probe.probe.effect_table import ALL, effect_rows
 from dsl_probe.probe.spans import Motif, Spans, named_motifs
 from dsl_probe.store import Run
@@ -28,7 +29,7 @@ from dsl_probe.types import EFFECT_SAMPLES, UserError
 if TYPE_CHECKING:
     from dsl_probe.models import Model
 
-KNOWN = OF_MOTIFS + OF_CHAINS
+KNOWN = OF_MOTIFS + OF_CHAINS + OF_STATES
 TRACE_COLUMNS = ["trace_id", "problem_id", "domain", "prompt", "text", "prefix", "prompt_ids", "token_ids", "tokenizer"]
 TRACE_COLUMNS += ["answer", "correct", "reference", "meta", "sampling", "model", "template"]
 
@@ -47,12 +48,26 @@ class EffectsConfig(Loading):
     comparison: str | None = None
     """A comparison, for top:N."""
     interventions: tuple[str, ...] = ("ban", "delete")
-    """Of a motif: ban, delete, replace. Of the whole chain: shuffle, blank."""
+    """Of a motif: ban, delete, replace. Of the whole chain: shuffle, blank. Of states: erase, steer, patch."""
     budget: int = 20_000
     """New tokens to be drawn for a motif: all interventions, their arms and placebos together, by the lengths of the
     traces. What is drawn is fixed by it before the job begins."""
     after: int = 1
     """Units that stay behind a span that is cut out or replaced, before the model goes on."""
+    acts: str | None = None
+    """Of erase, steer and patch: capture of the model's states on these traces, by its name under acts/."""
+    target: str = "value"
+    """Of these: what is erased, pushed along or patched, as probe takes it; patch takes value, digit or next."""
+    layers: tuple[int, ...] = ()
+    """Of these: decoder blocks; default: all that were captured."""
+    probes: str = "default"
+    """Of steer: result of probe with the weights, under probes/."""
+    along: Literal["weights", "pattern"] = "weights"
+    """Of steer: the probe's weights, or the states' covariance times them (Haufe et al. 2014)."""
+    scale: float = 0.5
+    """Of steer: length of the push, in typical norms of the layer's states."""
+    problems: int = 100
+    """Of erase and steer: problems of the traces, at most, that are answered anew in each arm."""
     temperature: float | None = None
     """Of the sampling; default: as the traces were drawn, else 1."""
     max_new_tokens: int | None = None
@@ -87,10 +102,13 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
       length and frequency; `after` units behind it stay, and the model goes on.
     - shuffle, blank: the units of the whole chain in random order, or no chain; the model answers.
 
-    Each has its placebo in the same trace: the same done to a random span of the same length, held by about as many
-    traces (a factor of 2), that does not overlap the motif; for shuffle and blank the answer drawn again from the chain
-    as it was. So a motif is load-bearing if the model needs it more than it needs what else it writes as often; in a
-    language of which most words are needed few are, and `cost` tells more.
+    - erase, steer, patch: of states, for a target of `probe` at the layers of a capture (`acts`); what each does, its
+      placebo and its limits stand in `activations.activation_effects`.
+
+    The others have their placebo in the same trace: the same done to a random span of the same length, held by about as
+    many traces (a factor of 2), that does not overlap the motif; for shuffle and blank the answer drawn again from the
+    chain as it was. So a motif is load-bearing if the model needs it more than it needs what else it writes as often;
+    in a language of which most words are needed few are, and `cost` tells more.
 
     Memory: the model, the traces of one model with their units, the samples of one motif. Progress goes to stderr.
 
@@ -101,6 +119,10 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
     motifs = named_motifs(run, config.motifs, config.comparison) if set(config.interventions) & set(OF_MOTIFS) else []
     asked = {k: v for k, v in asdict(config).items() if k != "device"}
     inputs = run.trace_files() | run.outputs("mine") | {f"source:{config.model}": identity(config.model, config)}
+    of_states = bool(set(config.interventions) & set(OF_STATES))
+    if of_states:
+        inputs |= run.outputs(f"capture.{config.acts}")
+        inputs |= run.outputs(f"probe.{config.probes}") if "steer" in config.interventions else {}
     stage = f"effects.{config.name}"
     if not run.begin(stage, asked, inputs, force):
         counts = run.counts(stage)
@@ -120,6 +142,11 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
     planned = [[m.motif_id, m.text, *counts] for m, counts in zip(units, plan, strict=True)]
     run.write_json(f"{folder}/plan.json", {"units": planned})
     outputs = [f"{folder}/plan.json"]
+    if of_states:
+        if not run.has(f"{folder}/states.parquet"):
+            print(f"effects: states of {config.acts}", file=sys.stderr, flush=True)
+            run.write_table(f"{folder}/states.parquet", _of_states(run, model, rows, sampling, config))
+        outputs.append(f"{folder}/states.parquet")
     for k, (motif, (draws, _)) in enumerate(zip(units, plan, strict=True)):
         part = f"{folder}/{k:05d}.samples"
         if not run.has(f"{part}.parquet"):
@@ -127,7 +154,8 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
             run.write_table(f"{part}.parquet", sample_draws(model, arms, motif, chosen, sampling, config))
         print(f"effects: {k + 1} of {len(units)}: {motif.text!r}, {draws:,} draws", file=sys.stderr, flush=True)
         outputs.append(f"{part}.parquet")
-    samples = pa.concat_tables([run.table(f"{folder}/{k:05d}.samples") for k in range(len(units))]).to_pandas()
+    made = [EFFECT_SAMPLES.empty_table(), *(run.table(f"{folder}/{k:05d}.samples") for k in range(len(units)))]
+    samples = pa.concat_tables(made).to_pandas()
     table = effect_rows(
         samples,
         {motif.motif_id: motif.text for motif in units},
@@ -136,8 +164,11 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
         permutations=config.permutations,
         seed=config.seed,
     )
+    if of_states:
+        table = pa.concat_tables([table, run.table(f"{folder}/states")])
     outputs.append(run.write_table(f"{folder}/effects.parquet", table))
-    bearing = {r["motif_id"] for r in table.to_pylist() if r["domain"] == ALL and r["load_bearing"]}
+    told_of = [r for r in table.to_pylist() if r["motif_id"] and r["domain"] == ALL]
+    bearing = {r["motif_id"] for r in told_of if r["load_bearing"]}
     tokens = int(samples["tokens"].sum()) if len(samples) else 0
     result = EffectsResult(len(units), len(samples), tokens, len(bearing), left_out, unused)
     run.finish(stage, outputs, asdict(result), config.seed)
@@ -145,10 +176,14 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
 
 
 def told(run: Run, name: str, most: int = 12) -> list[str]:
-    """Lines: the effects over all domains that are largest beyond their placebo."""
-    table = run.table(f"effects/{name}/effects", filters=[("domain", "=", ALL)]).to_pylist()
+    """Lines: the effects over all domains that are largest beyond their placebo, and those of states."""
+    table = run.table(f"effects/{name}/effects").to_pylist()
+    motifs = [row for row in table if row["layer"] is None and row["domain"] == ALL]
+    shown = sorted(motifs, key=lambda row: (-row["effect"], row["text"]))[:most]
     lines = []
-    for row in sorted(table, key=lambda row: (-row["effect"], row["text"]))[:most]:
+    for row in [*shown, *(row for row in table if row["layer"] is not None)]:
+        if row["layer"] is not None:
+            row["text"] += f" in {row['domain']}, layer {row['layer']}"
         interval = "" if row["ci_low"] is None else f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
         lines.append(
             f"{row['text']}, {row['intervention']}: accuracy {row['plain']:.3f} -> {row['arm']:.3f}, placebo "
@@ -170,25 +205,6 @@ def _rows_of_model(run: Run, config: EffectsConfig) -> np.ndarray:
             f"--only model=NAME."
         )
     return np.sort(chosen)
-
-
-def trace_sampling(rows: Sequence[dict[str, Any]], config: EffectsConfig) -> Sampling:
-    """How to sample: as the traces were drawn. Raises UserError where they were drawn in several ways."""
-    told = {row["sampling"] for row in rows}
-    records = [json.loads(text or "{}") for text in sorted(told, key=str)]
-    names = ("temperature", "top_p", "top_k", "max_new_tokens", "stop_ids", "stop_texts", "loop_tokens")
-    ways = {json.dumps({n: r[n] for n in names if r.get(n) is not None}, sort_keys=True) for r in records}
-    if len(ways) > 1:
-        raise UserError(
-            f"the traces were sampled in {len(ways)} ways: {' and '.join(sorted(ways)[:2])}. Name those of one: --only."
-        )
-    known: dict[str, Any] = json.loads(next(iter(ways), "{}"))
-    for name in ("temperature", "max_new_tokens"):
-        if getattr(config, name) is not None:
-            known[name] = getattr(config, name)
-    for name in ("stop_ids", "stop_texts"):
-        known[name] = tuple(known.get(name, ()))
-    return Sampling(**known)
 
 
 def _of(arms: Arms, motif: Motif, config: EffectsConfig):
@@ -229,65 +245,31 @@ def _tell(units: Sequence[Motif], plan: Sequence[tuple[int, int]], config: Effec
     )
 
 
-def sample_draws(
-    model: "Model", arms: Arms, motif: Motif, draws: Sequence[Draw], sampling: Sampling, config: EffectsConfig
+def _of_states(
+    run: Run, model: "Model", rows: Sequence[dict[str, Any]], sampling: Sampling, config: EffectsConfig
 ) -> pa.Table:
-    """Draw the completions, verify them: EFFECT_SAMPLES of one motif."""
-    from dsl_probe.collect.decode import draw as draw_completions
+    """EFFECTS of erase, steer and patch, over problems of the traces, chosen by seed."""
     from dsl_probe.collect.domains import load_domain, problem_of
-    from dsl_probe.collect.local import check_fit, shown
-    from dsl_probe.models import stop_ids
 
-    sampling = replace(sampling, stop_ids=sampling.stop_ids or stop_ids(model))
-    prompts = [[*arms.prompt(d.trace), *d.kept] for d in draws]
-    limits = [sampling.max_new_tokens - len(d.kept) for d in draws]
-    if prompts:
-        check_fit(model, prompts, 1)
-    names = [f"{motif.motif_id}/{arms.rows[d.trace]['trace_id']}/{d.intervention}/{d.arm}" for d in draws]
-    keys = [key_of(config.seed, name, 0) for name in names]
-    bans = [list(d.bans) for d in draws]
-    done = draw_completions(model, prompts, keys, sampling, size=config.batch_size, limits=limits, bans=bans)
-    found = []
-    for d, completion in zip(draws, done, strict=True):
-        row = arms.rows[d.trace]
-        start = row["prefix"] if row["prefix"] and arms.tokens[d.trace].source == "trace" else ""
-        text = start + shown(model, [*d.kept, *completion.token_ids], sampling)
-        verdict = load_domain(row["domain"]).verify(problem_of(row), text)
-        written = shown(model, completion.token_ids, sampling)
-        # A character may begin in what was given and end in what was drawn.
-        before = start + shown(model, d.kept, sampling)
-        given = next((i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), len(before))
-        found.append(
-            {
-                "motif_id": motif.motif_id,
-                "intervention": d.intervention,
-                "arm": d.arm,
-                "trace_id": row["trace_id"],
-                "problem_id": row["problem_id"] or f"trace {row['trace_id']}",
-                "domain": row["domain"],
-                "removed": d.removed,
-                "kept": len(d.kept),
-                "tokens": len(completion.token_ids),
-                "given": given,
-                "text": text,
-                "finish": completion.finish,
-                "correct": verdict.correct,
-                "plain": row["correct"],
-                "leak": _holds(written, motif) if d.bans and d.arm == "arm" else None,
-            }
-        )
-    return pa.Table.from_pylist(found, EFFECT_SAMPLES)
-
-
-def _holds(text: str, motif: Motif) -> bool:
-    """Whether a text says a motif, its slots as they stand."""
-    units = segment([text])
-    said = [units.texts[i] for i in units.ids]
-    return any(
-        list(pattern) == said[i : i + len(pattern)]
-        for pattern in motif.patterns
-        for i in range(len(said) - len(pattern) + 1)
+    problems = {row["problem_id"]: row for row in rows if row["problem_id"]}
+    chosen = sorted(problems, key=lambda name: key_of(config.seed, name, 3))[: config.problems]
+    given = ActivationConfig(
+        acts=config.acts or "",
+        target=config.target,
+        layers=config.layers,
+        interventions=tuple(i for i in config.interventions if i in OF_STATES),
+        probes=config.probes,
+        along=config.along,
+        scale=config.scale,
+        template=rows[0]["template"] or "raw",
+        batch=config.batch_size,
+        permutations=config.permutations,
+        seed=config.seed,
     )
+    asked = [(load_domain(problems[name]["domain"]), problem_of(problems[name])) for name in chosen]
+    table = activation_effects(run, model, asked, sampling, given)
+    at = table.schema.get_field_index("model")
+    return table.set_column(at, table.schema.field(at), pa.array([rows[0]["model"]] * table.num_rows))
 
 
 def _uses(arms: Arms, motifs: Sequence[Motif]) -> dict[tuple[str, str], float]:
@@ -311,5 +293,9 @@ def _check(config: EffectsConfig) -> None:
     unknown = [i for i in config.interventions if i not in KNOWN]
     if unknown or not config.interventions:
         raise UserError(f"--interventions {' '.join(unknown) or '(none)'}: known are {', '.join(KNOWN)}.")
+    if set(config.interventions) & set(OF_STATES) and not config.acts:
+        raise UserError("--acts is missing: erase, steer and patch need a capture of the model's states.")
+    if config.problems < 1:
+        raise UserError(f"--problems is {config.problems}; it must be 1 or more.")
     if config.budget < 1 or config.after < 0 or config.batch_size < 1 or config.permutations < 19:
         raise UserError("--budget and --batch-size must be 1 or more, --after 0 or more, --permutations 19 or more.")

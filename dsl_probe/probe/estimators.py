@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dsl_probe.probe.binary import BinaryProbe
 from dsl_probe.probe.linear import Weights, logistic_sweep, ridge_sweep
 
 
-class LogisticProbe(ClassifierMixin, BaseEstimator):
+class LogisticProbe(BinaryProbe):
     """Logistic regression on standardised states; coef_ [1, d] and intercept_ [1] are for raw ones.
 
     strength: inverse of the L2 penalty, as LogisticRegression's C. device: where it is solved.
@@ -19,34 +18,19 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):
     [0, 1]
     """
 
+    _kind = np.float32
+
     def __init__(self, strength: float = 1.0, device: str = "cpu"):
         self.strength = strength
         self.device = device
 
     def fit(self, X: Any, y: Any) -> "LogisticProbe":
         """Fit to states [n, d] and two classes [n]."""
-        X, y = validate_data(self, X, y, dtype=np.float32)
-        self.classes_, of = np.unique(y, return_inverse=True)
-        if len(self.classes_) != 2:
-            raise ValueError(f"{type(self).__name__} tells two classes apart; y has {len(self.classes_)} class(es).")
+        X, of = self._checked(X, y)
         weights = self._solve(X, of.astype(np.int8)[:, None])
         self.coef_ = weights.coef[0, :, 0].numpy()
         self.intercept_ = weights.intercept[0, :, 0].numpy()
         return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Decision values [n]; above 0 the second class."""
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float32, reset=False) @ self.coef_[0] + self.intercept_[0]
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Classes [n]."""
-        return self.classes_[(self.decision_function(X) > 0).astype(int)]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Logistic function of the decision value, [n, 2]."""
-        p = 1 / (1 + np.exp(-np.clip(self.decision_function(X).astype(float), -50, 50)))
-        return np.stack([1 - p, p], 1)
 
     def _solve(self, X: np.ndarray, columns: np.ndarray) -> Weights:
         fold = np.zeros(len(X), np.int64)

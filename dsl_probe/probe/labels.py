@@ -135,6 +135,7 @@ def _of_shard(
         # A state may be asked for twice, as where one motif begins with another; it has one label.
         if place["row"] in seen:
             continue
+        seen.add(place["row"])
         if place["read"] is None:
             left_out["tokens do not spell the text"] += 1
             continue
@@ -145,7 +146,6 @@ def _of_shard(
         if label is None:
             left_out["nobody knows the label"] += 1
             continue
-        seen.add(place["row"])
         found["rows"].append(first + place["row"])
         found["label"].append(label)
         found["problem"].append(trace["problem_id"] or f"trace {trace['trace_id']}")

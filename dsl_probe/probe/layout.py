@@ -6,7 +6,6 @@ said of groups is computed from the states, and the map's own figure stands besi
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,20 +16,30 @@ from dsl_probe.store import Run
 from dsl_probe.types import LAYOUT
 
 NEIGHBOURS = 10
+_SHARES = ("neighbours", "chance", "neighbours_in_map")
 
 
-def lay_out(run: Run, acts: str, most: int, seed: int, layer: int | None = None) -> tuple[pa.Table, dict[str, Any]]:
+def lay_out(
+    run: Run, acts: str, most: int, seed: int, layer: int | None = None
+) -> tuple[pa.Table, dict[str, float | None]]:
     """A map of the states at the last token of captured motifs, and figures of how they group.
 
     most: sites in all, drawn by seed, as many of each motif as of any other while there are. layer: default the middle
-    of those captured. The table (types.LAYOUT) has a row a site; it is empty where no motifs were captured.
+    of those captured. The table (types.LAYOUT) has a row a site; it is empty, with no figures, where no motifs were
+    captured, or one alone, or fewer than 30 sites.
 
-    Figures: `neighbours`, mean share of the 10 nearest sites of other problems that are of the same motif, in the
-    states (standardised) and in the map; `chance` of it, the mean share of the motif among all sites of other problems;
-    `ari`, adjusted Rand index (Hubert and Arabie 1985) of k-means with as many clusters as motifs against the motifs,
-    which is 0 in the mean for clusters at random.
+    Figures: `layer`, `sites`, `motifs` (their numbers); `neighbours`, mean share of the 10 nearest sites of other
+    problems that are of the same motif, in the states (standardised), and `neighbours_in_map`; `chance` of it, the mean
+    share of the motif among all sites of other problems, None where all are of one problem; `ari`, adjusted Rand index
+    (Hubert and Arabie 1985) of k-means with as many clusters as motifs against the motifs, which is 0 in the mean for
+    clusters at random.
+
+    Memory: the sites' states (float32) and what UMAP needs, for up to 4,096 sites the distances of all pairs.
 
     What it does not show: meaning. States at the same token are alike in any model; a map of layer 0 shows it.
+
+    >>> lay_out(run, "smollm2", 2_000, seed=0)[1]["neighbours"]     # doctest: +SKIP
+    0.83
     """
     site, layers = captured_layers(run, acts)
     layer = layers[len(layers) // 2] if layer is None else layer
@@ -57,7 +66,7 @@ def lay_out(run: Run, acts: str, most: int, seed: int, layer: int | None = None)
         "sites": len(chosen),
         "motifs": len(set(motif)),
         "neighbours": _same_neighbours(x, motif, problem),
-        "neighbours in the map": _same_neighbours(flat, motif, problem),
+        "neighbours_in_map": _same_neighbours(flat, motif, problem),
         "chance": _chance(motif, problem),
         "ari": _k_means_ari(x, motif, seed),
     }
@@ -66,6 +75,22 @@ def lay_out(run: Run, acts: str, most: int, seed: int, layer: int | None = None)
     columns |= {c: places[c] for c in ("trace_row", "unit", "predicts", "read")}
     columns |= {"x": flat[:, 0].astype(np.float32), "y": flat[:, 1].astype(np.float32)}
     return pa.table({c: columns[c] for c in LAYOUT.names}).cast(LAYOUT), figures
+
+
+def told(run: Run, name: str) -> list[str]:
+    """A line for each map of a finished probe stage: how far the states of its capture group by motif."""
+    maps = run.json(f"probes/{name}/layout.json") if run.has(f"probes/{name}/layout.json") else {}
+    lines = []
+    for acts, of in maps.items():
+        if not of:
+            lines.append(f"map of {acts}: none, for want of {3 * NEIGHBOURS} sites of two motifs")
+            continue
+        near, chance, flat = (f"{of[share]:.0%}" if of[share] is not None else "unknown" for share in _SHARES)
+        lines.append(
+            f"map of {acts}, layer {of['layer']}: {of['sites']:,} sites of {of['motifs']} motifs; of the {NEIGHBOURS} "
+            f"nearest states of other problems {near} are of the same motif, by chance {chance} (on the map {flat})"
+        )
+    return lines
 
 
 def _balanced(motif: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -87,7 +112,7 @@ def _umap(x: np.ndarray, seed: int) -> np.ndarray:
         return UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(x)
 
 
-def _same_neighbours(x: np.ndarray, motif: np.ndarray, problem: np.ndarray) -> float:
+def _same_neighbours(x: np.ndarray, motif: np.ndarray, problem: np.ndarray) -> float | None:
     found = []
     square = (x**2).sum(1)
     for i in range(len(x)):
@@ -97,14 +122,14 @@ def _same_neighbours(x: np.ndarray, motif: np.ndarray, problem: np.ndarray) -> f
         near = near[np.isfinite(distance[near])]
         if len(near):
             found.append(float((motif[near] == motif[i]).mean()))
-    return float(np.mean(found)) if found else float("nan")
+    return float(np.mean(found)) if found else None
 
 
-def _chance(motif: np.ndarray, problem: np.ndarray) -> float:
+def _chance(motif: np.ndarray, problem: np.ndarray) -> float | None:
     found = [
         (motif[problem != problem[i]] == motif[i]).mean() for i in range(len(motif)) if (problem != problem[i]).any()
     ]
-    return float(np.mean(found)) if found else float("nan")
+    return float(np.mean(found)) if found else None
 
 
 def _k_means_ari(x: np.ndarray, motif: Sequence[str] | np.ndarray, seed: int) -> float:

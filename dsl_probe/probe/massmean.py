@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+
+from dsl_probe.probe.binary import BinaryProbe
 
 
-class MassMeanProbe(ClassifierMixin, BaseEstimator):
+class MassMeanProbe(BinaryProbe):
     """Decision value w'x + b with w = m1 - m0, or with `covariance` w = C^-1 (m1 - m0); scikit-learn's protocol.
 
     m1, m0: means of the two classes; C: covariance within classes, pooled, made invertible by `shrinkage` of its mean
@@ -25,10 +25,7 @@ class MassMeanProbe(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> "MassMeanProbe":
         """Fit to states [n, d] and two classes [n]."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        self.classes_, of = np.unique(y, return_inverse=True)
-        if len(self.classes_) != 2:
-            raise ValueError(f"MassMeanProbe tells two classes apart; y has {len(self.classes_)} class(es).")
+        X, of = self._checked(X, y)
         means = np.stack([X[of == c].mean(0) for c in (0, 1)])
         direction, prior = means[1] - means[0], 0.0
         if self.covariance:
@@ -40,17 +37,3 @@ class MassMeanProbe(ClassifierMixin, BaseEstimator):
         self.coef_ = direction[None]
         self.intercept_ = np.array([prior - direction @ means.mean(0)])
         return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Decision values [n]; above 0 the second class."""
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False) @ self.coef_[0] + self.intercept_[0]
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Classes [n]."""
-        return self.classes_[(self.decision_function(X) > 0).astype(int)]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Logistic function of the decision value, [n, 2]."""
-        p = 1 / (1 + np.exp(-np.clip(self.decision_function(X), -50, 50)))
-        return np.stack([1 - p, p], 1)

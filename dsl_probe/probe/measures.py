@@ -21,7 +21,8 @@ def add_measures(rows: Rows, sweep: Sweep, part: Asked, fits: Sequence[LayerFit]
     The chosen layer's scores are those of the nested choice: each fold by the layer that its own inner folds chose.
     """
     chosen = sweep.layers[choice.layer]
-    rows.add(part, "majority rate", float(np.bincount(part.labels.of).max() / len(part.labels)))
+    right = answers(choice.scores, part.columns)[1]
+    rows.add(part, "majority rate", float(np.bincount(right).max() / len(right)))
     add_judged(rows, part, choice.scores, layer=chosen, chosen=True)
     if not sweep.config.controls:
         return

@@ -33,7 +33,9 @@ def read_out(sweep: Sweep, part: Asked, fit: LayerFit, layer: int) -> pa.Table:
     fold_of = dict(zip(labels.trace_row.tolist(), part.fold.tolist(), strict=True))
     fold = np.array([fold_of[row] for row in index["trace_row"].to_pylist()], np.int64)
     x = sweep.states(layer, rows).numpy()
-    scores = np.einsum("nd,nqd->nq", x, fit.coef[1 + fold]) + fit.intercept[1 + fold]
+    scores = np.empty((len(rows), len(part.questions)), np.float32)
+    for o in np.unique(fold):
+        scores[fold == o] = x[fold == o] @ fit.coef[1 + o].T + fit.intercept[1 + o]
     p = 1 / (1 + np.exp(-np.clip(scores, -50, 50)))
     told = dict(zip(labels.rows.tolist(), range(len(labels)), strict=True))
     of = [told.get(row) for row in rows.tolist()]

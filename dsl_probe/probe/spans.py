@@ -29,7 +29,9 @@ def named_motifs(run: Run, asked: Sequence[str], comparison: str | None = None) 
     top:N takes the N entries of the run's lexicon that save most bits; with a comparison, the N motifs that are
     over-represented in its `a` with the largest z. A text that is no motif of the run stands for itself.
     """
-    rows = {row["motif_id"]: row for row in run.table("motifs", ["motif_id", "text", "pattern"]).to_pylist()}
+    # Entries of the lexicon with a wildcard are no closed motifs and stand in its table alone.
+    tables = ["motifs", *(["lexicon"] if run.has("lexicon.parquet") else [])]
+    rows = {r["motif_id"]: r for t in tables for r in run.table(t, ["motif_id", "text", "pattern"]).to_pylist()}
     by_text = {row["text"]: row for row in rows.values()}
     variants: dict[str, list[tuple[str, ...]]] = {}
     if run.has("variants.parquet"):

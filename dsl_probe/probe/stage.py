@@ -1,7 +1,7 @@
 """The probe stage: for every capture and target a sweep over layers and domains, its controls, and transfer.
 
-A unit of work is one target on one capture. It has files of its own, written when it is done, so a job that was stopped
-goes on with the units that are left, and units may run in several processes.
+A unit of work is one target on one capture, or the map of the motifs' sites of one. It has files of its own, written
+when it is done, so a job that was stopped goes on with the units that are left, and units may run in several processes.
 """
 
 import sys
@@ -14,10 +14,12 @@ import pyarrow as pa
 
 from dsl_probe.engine import local_executor, map_shards
 from dsl_probe.groups import checked_name
-from dsl_probe.probe.labels import captured_motifs
+from dsl_probe.probe.labels import captured_motifs, captured_rules
+from dsl_probe.probe.layout import lay_out
 from dsl_probe.probe.solvers import PROBE_NAMES
+from dsl_probe.probe.states import checked_capture
 from dsl_probe.probe.sweep import STRENGTHS
-from dsl_probe.probe.unit import probe_target
+from dsl_probe.probe.unit import Found, probe_target
 from dsl_probe.store import Run, replacing
 from dsl_probe.types import PROBES, READOUTS, UserError
 
@@ -55,6 +57,8 @@ class ProbeConfig:
     """Most states of a target in a domain, whole problems, drawn by seed; 0: all."""
     readout_traces: int = 200
     """Traces of each domain whose captured states are all read out for the reader; 0: none."""
+    layout: int = 2_000
+    """Sites of motifs on the map of each capture that has such; 0: no map."""
     seed: int = 0
     """Seed of folds, draws and shuffles."""
     device: str = "cpu"
@@ -67,26 +71,31 @@ class ProbeConfig:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Counts of a probe job. failed: target and capture -> why it has no result."""
+    """Counts of a probe job. units: targets by captures. rows: read-outs. sites: of motifs on maps. failed: target and
+    capture -> why it has no result."""
 
     units: int
     estimates: int
     rows: int
+    sites: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
 
 def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False) -> ProbeResult:
     """Fit, choose, control and transfer probes; writes probes/NAME/{probes,readouts}.parquet and the weights.
 
+    Where motifs were captured also layout.parquet, a map of the states at their sites, at the middle one of the layers,
+    and layout.json: for each capture how far the states themselves group by motif (see `layout.lay_out`).
+
     A target that fails does not end the job: it is listed in `failed`. Memory: the states of one target at all layers,
-    at most `most_rows` a domain (float32), and the fits of one layer.
+    at most `most_rows` a domain (float32), and the fits of one layer; or the states of `layout` sites at one layer.
 
     What it does not show: that the model uses what is read out; for that run `effects`.
 
     >>> probe(run, ProbeConfig(targets=("value", "correct")))     # doctest: +SKIP
     """
     _check(config)
-    units = planned(run, config)
+    units = [*planned(run, config), *_maps(run, config)]
     asked = {k: v for k, v in asdict(config).items() if k not in ("workers", "device")}
     captures = sorted({acts for acts, _ in units} | {a for a in (config.random, config.base) if a})
     inputs = run.trace_files() | {n: h for acts in captures for n, h in run.outputs(f"capture.{acts}").items()}
@@ -95,15 +104,16 @@ def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False)
         return ProbeResult(**run.counts(stage))
     folder = f"probes/{config.name}"
     run.write_json(f"{folder}/plan.json", {"units": units})
-    left = [k for k in range(len(units)) if not run.has(f"{folder}/{k:05d}.probes.parquet")]
+    ends = ("probes", "layout")
+    left = [k for k in range(len(units)) if not any(run.has(f"{folder}/{k:05d}.{end}.parquet") for end in ends)]
     failed: dict[str, str] = {}
     with local_executor(config.workers) as executor:
         jobs = [(str(run.path), config, k, *units[k]) for k in left]
         for done, (k, reason) in enumerate(map_shards(_unit, jobs, executor, ahead=2 * config.workers, retries=0), 1):
             acts, target = units[k]
             if reason:
-                failed[f"{target} on {acts}"] = reason
-            said = f"probe: {done} of {len(left)}: {target} on {acts}{': ' + reason if reason else ''}"
+                failed[f"{target or 'map'} on {acts}"] = reason
+            said = f"probe: {done} of {len(left)}: {target or 'map'} on {acts}{': ' + reason if reason else ''}"
             print(said, file=sys.stderr, flush=True)
     parts = [f"{folder}/{k:05d}" for k in range(len(units)) if run.has(f"{folder}/{k:05d}.probes.parquet")]
     outputs = [f"{folder}/plan.json"]
@@ -114,26 +124,27 @@ def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False)
         outputs.append(run.write_table(f"{folder}/{kind}.parquet", table))
         counts[kind] = table.num_rows
     outputs += [f"{part}.{end}" for part in parts for end in ("probes.parquet", "readouts.parquet", "safetensors")]
-    result = ProbeResult(len(parts), counts["probes"], counts["readouts"], failed)
+    maps = {acts: f"{folder}/{k:05d}.layout" for k, (acts, target) in enumerate(units) if target is None}
+    written, sites = _write_maps(run, folder, {acts: part for acts, part in maps.items() if run.has(f"{part}.parquet")})
+    outputs += written
+    result = ProbeResult(len(parts), counts["probes"], counts["readouts"], sites, failed)
     run.finish(stage, outputs, asdict(result), config.seed)
     return result
 
 
 def planned(run: Run, config: ProbeConfig) -> list[tuple[str, str]]:
-    """The units of a job: (capture, target)."""
-    controls = {config.random, config.base} if not config.acts else set()
-    captured = [s.partition(".")[2] for s in run.stages() if s.startswith("capture.")]
-    acts = config.acts or tuple(a for a in captured if a not in controls and not a.endswith("-random"))
-    if not acts:
-        raise UserError(
-            f"{run.path} has no captured states. Make some: "
-            f"dsl-probe capture {run.path} --model MODEL --layers 1 2 --at steps"
-        )
+    """What a job asks: (capture, target). Raises UserError where a capture is not there, or there is nothing to ask."""
+    acts = _captures(run, config)
     units = []
     for name in acts:
         for target in config.targets:
             every = [f"motif:{motif}" for motif in captured_motifs(run, name)] if target == "motifs" else [target]
             units += [(name, one) for one in every]
+    if not units:
+        raise UserError(
+            f"--targets {' '.join(config.targets)}: {', '.join(acts)} has no states at motifs. "
+            f"Capture them: dsl-probe capture {run.path} --model MODEL --layers ... --at motifs:FILE"
+        )
     return list(dict.fromkeys(units))
 
 
@@ -149,7 +160,7 @@ def read_weights(run: Run, name: str, acts: str, target: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         raise UserError(
             f"probes/{name} holds no weights of {target!r} on {acts!r}; it has "
-            f"{', '.join(f'{t} on {a}' for a, t in units)}."
+            f"{', '.join(f'{t} on {a}' for a, t in units if t)}."
         )
     return load_file(path)
 
@@ -177,25 +188,68 @@ def _with_interval(row: dict[str, Any]) -> str:
     return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
 
 
-def _unit(job: tuple[str, ProbeConfig, int, str, str]) -> tuple[int, str]:
-    """Probe one target on one capture and write its files; gives its number and why it failed, or ""."""
+def _captures(run: Run, config: ProbeConfig) -> tuple[str, ...]:
+    controls = {config.random, config.base} if not config.acts else set()
+    captured = [s.partition(".")[2] for s in run.stages() if s.startswith("capture.")]
+    acts = config.acts or tuple(a for a in captured if a not in controls and not a.endswith("-random"))
+    if not acts:
+        raise UserError(
+            f"{run.path} has no captured states. Make some: "
+            f"dsl-probe capture {run.path} --model MODEL --layers 1 2 --at steps"
+        )
+    for name in (*acts, config.random, config.base):
+        if name is not None:
+            checked_capture(run, name)
+    return acts
+
+
+def _maps(run: Run, config: ProbeConfig) -> list[tuple[str, None]]:
+    """Units that are a map: captures that have motifs."""
+    if not config.layout:
+        return []
+    return [(name, None) for name in _captures(run, config) if "motifs" in captured_rules(run, name)]
+
+
+def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> tuple[int, str]:
+    """Probe one target on one capture, or map its motifs; gives the unit's number and why it failed, or ""."""
     from safetensors.numpy import save_file
 
     path, config, number, acts, target = job
     run = Run(Path(path))
     try:
-        found = probe_target(run, config, acts, target)
+        found = _map(run, config, acts) if target is None else probe_target(run, config, acts, target)
     except UserError as error:
         return number, str(error)
-    except (ValueError, ArithmeticError, MemoryError, RuntimeError, KeyError) as error:
+    except (ValueError, ArithmeticError, MemoryError, RuntimeError, LookupError) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return number, f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
     start = f"probes/{config.name}/{number:05d}"
-    with replacing(run.path / f"{start}.safetensors") as temporary:
-        save_file(found.weights, temporary)
-    run.write_table(f"{start}.readouts.parquet", found.readouts)
-    run.write_table(f"{start}.probes.parquet", found.probes)
+    # The unit is done when the last of its files is there.
+    if isinstance(found, Found):
+        with replacing(run.path / f"{start}.safetensors") as temporary:
+            save_file(found.weights, temporary)
+        run.write_table(f"{start}.readouts.parquet", found.readouts)
+        run.write_table(f"{start}.probes.parquet", found.probes)
+    else:
+        run.write_json(f"{start}.layout.json", found[1])
+        run.write_table(f"{start}.layout.parquet", found[0])
     return number, ""
+
+
+def _map(run: Run, config: ProbeConfig, acts: str) -> tuple[pa.Table, dict[str, float | None]]:
+    layers = sorted(config.layers)
+    return lay_out(run, acts, config.layout, config.seed, layers[len(layers) // 2] if layers else None)
+
+
+def _write_maps(run: Run, folder: str, parts: dict[str, str]) -> tuple[list[str], int]:
+    """The maps of captures as one table, and their figures; gives the names of all files of maps, and the sites."""
+    if not parts:
+        return [], 0
+    table = pa.concat_tables([run.table(part) for part in parts.values()])
+    outputs = [f"{part}.{end}" for part in parts.values() for end in ("parquet", "json")]
+    outputs.append(run.write_table(f"{folder}/layout.parquet", table))
+    figures = {acts: run.json(f"{part}.json") for acts, part in parts.items()}
+    return [*outputs, run.write_json(f"{folder}/layout.json", figures)], table.num_rows
 
 
 def _check(config: ProbeConfig) -> None:
@@ -206,8 +260,10 @@ def _check(config: ProbeConfig) -> None:
         raise UserError(f"--folds is {config.folds}; 3 (train, choose, test) to 20 are possible.")
     if not config.strengths or min(config.strengths) <= 0:
         raise UserError(f"--strengths {config.strengths}: each must be above 0.")
-    if config.least < 2 or config.most_classes < 2 or config.most_rows < 0 or config.workers < 1:
-        raise UserError("--least and --most-classes must be 2 or more, --most-rows 0 or more, --workers 1 or more.")
+    if config.least < 2 or config.most_classes < 2 or min(config.most_rows, config.layout) < 0 or config.workers < 1:
+        raise UserError(
+            "--least and --most-classes must be 2 or more, --most-rows and --layout 0 or more, --workers 1 or more."
+        )
     if config.probe not in PROBE_NAMES and ":" not in config.probe:
         raise UserError(
             f"--probe {config.probe!r} is unknown; known are {', '.join(PROBE_NAMES)}, package.module:Class."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsl_probe.probe.asked import ALL, Asked, Rows, Sweep
-from dsl_probe.probe.grouped import Shares, auroc_shares, mean_of, within_folds
+from dsl_probe.probe.grouped import Shares, auroc_shares, crossed, mean_of, within_folds
 from dsl_probe.probe.sweep import LayerFit
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def add_transfer(rows: Rows, asked: Sequence[Asked], parts: Sequence[Part], laye
     """Rows of one layer: for every pair of domains the AUROC and the cosine of directions; the means within and across.
 
     The means add each problem's share in the error over all pairs that it is in, so that their intervals hold for pairs
-    that share a domain.
+    that share a domain. Two domains tested by each other's fits go up and down together, as folds do (grouped.py).
     """
     across: list[Shares] = []
     within: list[Shares] = []
@@ -93,6 +93,7 @@ def add_transfer(rows: Rows, asked: Sequence[Asked], parts: Sequence[Part], laye
             rows.add(asked[j], "whitened cosine", float(np.nanmean(cosine)), **more)
     for metric, some in (("mean within domains", within), ("mean across domains", across)):
         if mean := mean_of(some):
+            mean = crossed(mean) if some is across else mean
             rows.add(asked[0], metric, mean.value, mean.interval(), train=ALL, test=ALL, layer=layer)
 
 

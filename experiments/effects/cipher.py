@@ -135,11 +135,12 @@ def report(run: Run, budget: int) -> str:
     lines = [
         "# Cipher: effects against the truth",
         "",
-        f"Made by `python experiments/effects/cipher.py`: {run.counts('collect')['traces']:,} traces at temperature 1, "
-        f"{len(words)} words, at most {budget:,} new tokens a word for {', '.join(INTERVENTIONS)}, arms and placebos "
+        f"Made by `python experiments/effects/cipher.py`: {run.counts('collect')['traces']:,} traces at temperature 1,",
+        f"{len(words)} words, at most {budget:,} new tokens a word for {', '.join(INTERVENTIONS)}, arms and placebos",
         f"together; {counts['draws']:,} draws, {counts['tokens']:,} new tokens. Seed 0.",
         "",
-        "Area under the ROC curve of the words that the answer needs (34) against the fillers (5), by what ranks them;",
+        f"Area under the ROC curve of the {sum(e['load_bearing'] for e in words.values())} words that the answer needs "
+        f"against the {sum(e['kind'] == 'filler' for e in words.values())} fillers, by what ranks them;",
         "`equal frequency` sets each beside the filler nearest in frequency; `all others` has the marker and the close",
         "among the words that do not matter. Named and false: how many of those that matter, and of those that do not,",
         "are called load-bearing (effect beyond placebo > 0, max-T p <= .05 over all words and interventions).",
@@ -156,6 +157,10 @@ def report(run: Run, budget: int) -> str:
         "",
         f"State words whose meaning is found by co-occurrence: {right} of {asked} ({right / asked:.3f}); with the",
         f"states of other problems {chance} of {asked}.",
+        "",
+        "`hwin`, which closes a state, carries nothing, and its ban is costly all the same: the model never saw a text",
+        "without it. A ban shows that a word is needed to go on as usual, not that it says something; cutting it out",
+        "of a finished text, which leaves the rest as it was, costs little.",
         "",
         "Few words are *named*: the placebo takes away another word that is as frequent, and in this language most",
         "words are needed, so that most needed words are worth no more than the next. The ranking and the cost tell",

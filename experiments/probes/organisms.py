@@ -8,11 +8,13 @@ with random weights; probes with all controls. Goes on where it stopped.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from dsl_probe.collect.capture import CaptureConfig, capture_states
+from dsl_probe.collect.domains.worlds import STATE_WORDS
 from dsl_probe.collect.importer import import_traces
 from dsl_probe.collect.sample import CollectConfig, collect
 from dsl_probe.mine.stage import MineConfig, mine_motifs
@@ -23,7 +25,8 @@ FOLDER = Path(__file__).parents[2] / "data/organisms"
 MODELS = {"base": "base", "sft": "sft", "rl-only": "rl_only", "rl-only-seed1": "rl_only", "rl-only-lp0": "rl_only"}
 DOMAINS = ("chain", "hop", "swap", "grid")
 LAYERS = (0, 1, 2, 3)
-MOTIFS = 24
+MOTIFS = 8
+WORDS = {word.lower() for word in STATE_WORDS} | {"<num>"}
 TRANSFERRED = ("last", "correct", "next", "near@states/before")
 
 
@@ -42,18 +45,38 @@ def make(work: Path, n: int) -> Run:
     import_traces(run, parts)
     mine_motifs(run, MineConfig())
     file = work / "motifs.txt"
-    lexicon = run.table("lexicon", ["motif_id", "bits_saved"]).to_pylist()
-    best = sorted(lexicon, key=lambda row: (-row["bits_saved"], row["motif_id"]))[:MOTIFS]
-    file.write_text("".join(f"{row['motif_id']}\n" for row in best))
+    file.write_text("".join(f"{motif}\n" for motif in connectives(run)))
     for name in MODELS:
         for random in (None, 0):
             config = CaptureConfig(
                 model=str(FOLDER / name), name=name + ("" if random is None else "-random"), random=random,
-                only=f"model={name}", layers=LAYERS, at=("states", f"motifs:{file}"), per_motif=300, batch=64,
+                only=f"model={name}", layers=LAYERS, at=("states", f"motifs:{file}"), per_motif=1_000, batch=64,
                 compute="float32", device="cpu",
             )  # fmt: skip
             capture_states(run, config)
     return run
+
+
+def connectives(run: Run) -> list[str]:
+    """Ids of each model's motifs of one or two words that most of its traces hold, words of states left out."""
+    motifs = {
+        row["motif_id"]: row for row in run.table("motifs", ["motif_id", "pattern", "length", "format"]).to_pylist()
+    }
+    held: Counter[tuple[str, str]] = Counter()
+    for row in run.table("counts", ["motif_id", "model", "support"]).to_pylist():
+        held[row["model"], row["motif_id"]] += row["support"]
+    found: dict[str, None] = {}
+    for model in MODELS:
+        ranked = sorted((-n, motif) for (of, motif), n in held.items() if of == model)
+        free = [
+            motif
+            for _, motif in ranked
+            if motifs[motif]["length"] <= 2
+            and not motifs[motif]["format"]
+            and not {word.lower() for word in motifs[motif]["pattern"]} & WORDS
+        ]
+        found |= dict.fromkeys(free[:MOTIFS])
+    return list(found)
 
 
 def fit(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -121,10 +144,11 @@ def carriers(run: Run, table: pd.DataFrame) -> list[str]:
         chosen, best = chosen.iloc[0], strongest(rows)
         ends = [best.ci_high, best.value]
         bar = next(end for end in ends if end is not None and end == end)
-        if not chosen.ci_low > bar:
+        # An AUROC of 1 has no interval.
+        if not low(chosen) > bar:
             continue
         layers = own[~own.chosen].sort_values("layer")
-        first = layers[layers.ci_low > bar].layer.min()
+        first = min(row.layer for _, row in layers.iterrows() if low(row) > bar)
         motif = texts[target.split(":")[1].split("/")[0]]
         said = f"| {acts} | {motif} | {domain} | {chosen.rows} | {interval(chosen)}, {chosen.layer:.0f} | "
         said += f"{best.control} {interval(best)} | {first:.0f} |"
@@ -149,6 +173,11 @@ def transfer(table: pd.DataFrame) -> list[str]:
                 f"| {target} | {name} | {best.layer:.0f} | {interval(best)} | {interval(across.loc[best.layer])} |"
             )
     return lines
+
+
+def low(row: pd.Series) -> float:
+    """The lower end of the interval, or the value where there is none."""
+    return row.value if row.ci_low is None or row.ci_low != row.ci_low else row.ci_low
 
 
 def interval(row: pd.Series) -> str:
@@ -179,10 +208,10 @@ def main() -> None:
         "",
         "## Motifs at which the value to come can be read",
         "",
-        f"Of the {MOTIFS} entries of the lexicon that save most bits: those at whose last token the first word of the",
-        "next true state is told better than by the strongest control (the lower end of the interval of the layer",
-        "chosen on inner folds above the upper end of the control's: bag of units, place and length, layer 0, random",
-        "weights). From layer: the first whose interval is above it.",
+        f"Of each model's {MOTIFS} most held motifs of one or two words without a word of a state: those at whose last",
+        "token the first word of the next true state is told better than by the strongest control (the lower end of",
+        "the interval of the layer chosen on inner folds above the upper end of the control's: bag of units, place",
+        "and length, layer 0, random weights). From layer: the first whose interval is above it.",
         "",
         *carriers(run, motifs),
         "",
