@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsl_probe.probe.states import checked_capture
-from dsl_probe.probe.targets import Target, parse_target, teller
+from dsl_probe.probe.targets import POOLED, Target, parse_target, teller
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
@@ -61,8 +61,8 @@ class Labels:
 def read_labels(run: Run, acts: str, target: str, *, least: int = 20, most_classes: int = 10) -> Labels:
     """The labels of a target for the states of a capture.
 
-    Classes with fewer than `least` states, and those beyond the `most_classes` most frequent, are left out with a
-    count, as are states whose label nobody knows (no verdict, no answer given, no further state).
+    Classes with fewer than `least` states in every domain, and those beyond the `most_classes` most frequent of each,
+    are left out with a count, as are states whose label nobody knows (no verdict, no answer given, no further state).
 
     What it does not show: that the model could know the label from anything but the text behind the state; for that are
     the controls.
@@ -71,14 +71,16 @@ def read_labels(run: Run, acts: str, target: str, *, least: int = 20, most_class
     left_out: Counter[str] = Counter()
     parts = [_of_shard(parsed, *shard, left_out) for shard in _shards(run, acts, parsed)]
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {}
-    classes, of = _classes(columns.pop("label", np.zeros(0, object)), least, most_classes)
+    label, domain = columns.pop("label", np.zeros(0, object)), columns.get("domain", np.zeros(0, object))
+    whole = np.full(len(domain), "", object) if parsed.name in POOLED else domain
+    classes, of = _classes(label, whole, least, most_classes)
     if (of < 0).any():
         left_out["a class of too few states"] += int((of < 0).sum())
     if len(classes) < 2:
         why = "; ".join(f"{n:,} states: {reason}" for reason, n in left_out.items())
         raise UserError(
-            f"target {target!r} on {acts} has {len(classes)} classes of {least} states or more; two are the least. "
-            f"Take more traces or other sites{f' ({why})' if why else ''}."
+            f"target {target!r} on {acts} has {len(classes)} classes of {least} states or more in a domain; two are the "
+            f"least. Take more traces or other sites{f' ({why})' if why else ''}."
         )
     kept = of >= 0
     rest = {key: value[kept] for key, value in columns.items()}
@@ -157,10 +159,12 @@ def _of_shard(
     return {name: np.array(values, kinds.get(name, object)) for name, values in found.items()}
 
 
-def _classes(labels: np.ndarray, least: int, most: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the classes that are kept, sorted (no before yes), and of each label its class or -1."""
-    counts = Counter(labels)
-    kept = [name for name, n in counts.most_common() if n >= least][:most]
+def _classes(labels: np.ndarray, domain: np.ndarray, least: int, most: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes that are kept in any domain, sorted (no before yes), and of each label its class or -1."""
+    kept = set()
+    for one in set(domain.tolist()):
+        counts = Counter(labels[domain == one].tolist())
+        kept |= set([name for name, n in counts.most_common() if n >= least][:most])
     names = tuple(sorted(kept))
     code = {name: i for i, name in enumerate(names)}
     return names, np.array([code.get(label, -1) for label in labels], np.int32)

@@ -52,7 +52,7 @@ class ProbeConfig:
     least: int = 20
     """Fewest states of a class in a domain."""
     most_classes: int = 10
-    """Most classes of a target: the most frequent."""
+    """Most classes of a target in a domain: the most frequent."""
     most_rows: int = 20_000
     """Most states of a target in a domain, whole problems, drawn by seed; 0: all."""
     readout_traces: int = 200

@@ -27,7 +27,7 @@ DOMAINS = ("chain", "hop", "swap", "grid")
 LAYERS = (0, 1, 2, 3)
 MOTIFS = 8
 WORDS = {word.lower() for word in STATE_WORDS} | {"<num>"}
-TRANSFERRED = ("last", "correct", "next", "near@states/before")
+TRANSFERRED = ("last", "correct", "next")
 
 
 def make(work: Path, n: int) -> Run:
@@ -200,7 +200,7 @@ def main() -> None:
         "",
         f"Made by `python experiments/probes/organisms.py`: {run.counts('import')['traces']:,} traces of {len(MODELS)} "
         f"models on the same {given.n} problems of each of {', '.join(DOMAINS)}; AUROC on unseen problems, intervals",
-        "by problem. Seed 0.",
+        "by problem; AUROC of value is the mean over the values of a domain. Seed 0.",
         "",
         "## The true value, read before it is written",
         "",
