@@ -126,3 +126,24 @@ def write_effects(run: Run, name: str, effects: list[dict], samples: dict[tuple[
         files.append(run.write_table(f"{folder}/{k:05d}.samples.parquet", pa.Table.from_pylist(rows, EFFECT_SAMPLES)))
     counts = {"motifs": len(units), "draws": 8, "tokens": 56, "load_bearing": 1, "left_out": {"no verdict": 3}}
     run.finish(f"effects.{name}", files, counts | {"unused": ["glap"]})
+
+
+def fill(run: Run) -> Run:
+    """A probe result of three targets with a map, and an effects result of motifs, a chain and states."""
+    motif = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
+    other = next(m for m in run.table("motifs")["motif_id"].to_pylist() if m != motif)
+    of_motif, at_motif = f"motif:{motif}", f"value@motifs:{motif}/before"
+    probes = [row for k, t in enumerate(("correct", of_motif, at_motif)) for row in probe_rows(t, 0.03 * k)]
+    readouts = readout_rows(run, "correct")
+    readouts += [row for question in "78" for row in readout_rows(run, at_motif, question)]
+    write_probes(run, "first", probes, readouts, site_rows([motif, other]))
+    entry = run.table("lexicon", ["motif_id", "text"]).to_pylist()[-1]
+    effects = [
+        effect_row(motif, "zorp"),
+        effect_row(entry["motif_id"], "an entry", effect=0.4, p_adj=0.03),
+        effect_row(motif, "zorp", domain="math", effect=0.1, load_bearing=False, ci_low=None, ci_high=None),
+        effect_row("", "(chain)", intervention="blank", effect=0.6, leak=None, uses=None),
+        *(effect_row(None, "value", domain="math", intervention="erase", layer=k, effect=0.01 * k) for k in (1, 2)),
+    ]
+    write_effects(run, "first", effects, {(motif, "zorp"): sample_rows(run, motif, "zorp")})
+    return run
