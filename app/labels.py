@@ -17,7 +17,7 @@ from dsl_probe.types import UserError
 _CONTROL = {c: chr(0x2400 + c) for c in range(32) if chr(c) not in "\n\t"} | {0x7F: "\u2421"}
 # Marks that turn the reading direction of what follows; a trace could use them to show what it does not say.
 _CONTROL |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0x80, 0xA0)], "\ufffd")
-_NAMES = ("overview", "claims", "motifs", "lexicon", "traces", "sharing", "compare")
+_NAMES = ("overview", "claims", "motifs", "lexicon", "traces", "sharing", "compare", "probes", "effects")
 PAGES = {name: f"app_pages/{name}.py" for name in _NAMES}
 
 

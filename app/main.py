@@ -71,6 +71,18 @@ PAGES = [
         help="How far the domains of each group share a vocabulary.",
     ),
     st.Page(
+        "app_pages/probes.py",
+        title="Probes",
+        icon=":material/troubleshoot:",
+        help="What can be read out of the model's states, by layer, beside what tells it without them.",
+    ),
+    st.Page(
+        "app_pages/effects.py",
+        title="Effects",
+        icon=":material/content_cut:",
+        help="Which motifs the model needs: accuracy with a motif taken away, beside a placebo.",
+    ),
+    st.Page(
         "app_pages/validate.py",
         title="Validate",
         icon=":material/verified:",

@@ -101,6 +101,8 @@ def views(run: Path, motif: str) -> dict[str, tuple[str, dict[str, str]]]:
         "trace": ("traces", {"motif": motif}),
         "discoveries": ("traces", chosen | example(made, **chosen)),
         "compare": ("compare", chosen),
+        "probes": ("probes", {}),
+        "effects": ("effects", {}),
         "sharing": ("sharing", {"comparison": wide[0]} if wide else chosen),
     }
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import labels
+import probed
 import streamlit as st
 
 import data
@@ -57,6 +58,35 @@ def no_comparison(run: Run) -> None:
     labels.trouble(
         "No comparison has been made yet. Any two groups will do, for example:", command=command, kind="info"
     )
+
+
+def need_results(run: Run, kind: str) -> list[str]:
+    """Names of the finished jobs of `probe` or `effects`; says which were cut off; ends the page if there are none."""
+    need_traces(run)
+    for status in run.status():
+        if status.stage.partition(".")[0] == kind and status.state == "cut off":
+            labels.trouble(f"A job of {kind} was cut off.", f"{status.stage}: {status.detail}", kind="warning")
+    done = probed.results(run, kind)
+    if not done and kind == "probe":
+        capture = f"dsl-probe capture {run.path} --model MODEL --layers 8 16 --at steps\n"
+        captured = any(stage.startswith("capture.") for stage in run.stages())
+        labels.trouble(
+            "No probe has been fitted yet."
+            + ("" if captured else " It reads states of the model, to be captured first:"),
+            command=("" if captured else capture) + f"dsl-probe probe {run.path} --targets correct",
+            kind="info",
+        )
+        st.stop()
+    if not done:
+        need_motifs(run)
+        labels.trouble(
+            "It has not been measured yet whether the model needs a motif.",
+            "The model goes on from its own traces, with a motif taken away and with as usual a span in its place.",
+            command=f"dsl-probe effects {run.path} --model MODEL",
+            kind="info",
+        )
+        st.stop()
+    return done
 
 
 def choose_comparison(done: dict[str, Any], width: int = 420) -> str:

@@ -183,6 +183,8 @@ def pieces(
         if low == high:
             continue
         kind, note = spans[mark[low] - 1][2:] if mark[low] else ("", "")
+        if mark[low] and low and mark[low - 1] == mark[low]:
+            note = ""  # a highlight that the underlay cuts is one to step to
         level, tip = shades[token[low] - 1][2:] if token[low] else (0, "")
         classes = " ".join(filter(None, [kind, "echo" * int(grey[low])]))
         made.append([labels.visible(text[low:high]), classes, note, round(level, 3), tip])

@@ -477,7 +477,8 @@ EFFECTS = pa.schema(
     ]
 )
 # One row a completion drawn for an effect. arm: arm or placebo; removed: what was banned, cut out or replaced; kept,
-# tokens: tokens of the trace that were given, and tokens drawn. plain: whether the trace as it was is right.
+# tokens: tokens of the trace that were given, and tokens drawn. given: characters of the text that the former spell.
+# plain: whether the trace as it was is right.
 EFFECT_SAMPLES = pa.schema(
     [
         ("motif_id", pa.string()),
@@ -489,6 +490,7 @@ EFFECT_SAMPLES = pa.schema(
         ("removed", pa.string()),
         ("kept", pa.int32()),
         ("tokens", pa.int32()),
+        ("given", pa.int32()),
         ("text", pa.string()),
         ("finish", pa.string()),
         ("correct", pa.bool_()),

@@ -27,6 +27,8 @@ PAGES = (
     "traces",
     "sharing",
     "compare",
+    "probes",
+    "effects",
     "validate",
 )
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(1)) :red[x] $y$ `tick` <img src=x onerror=alert(1)>"
@@ -123,7 +125,10 @@ def test_what_is_missing(show, partial: dict[str, Path], page: str, state: str, 
     at = show(page, "--run", partial[state])
     assert not at.exception
     own = {"language": "--language.group", "growth": "--growth", "validate": "dsl-probe validate "}
+    own["effects"] = "dsl-probe effects "
     command = own.get(page, command) if state == "mined" else command
+    if page == "probes" and state != "empty":
+        command = "dsl-probe capture "
     if (page, state) in {("motifs", "mined"), ("lexicon", "mined"), ("traces", "mined")}:
         assert command not in words(at)
     else:
@@ -136,7 +141,8 @@ def test_full_run(show, tiny_run: Path, page: str):
     assert not at.exception
     assert not at.error
     assert not at.warning
-    assert not at.info or page in ("growth", "validate")  # its traces carry no step; it was not validated
+    # Its traces carry no step; it was not validated, and no states were captured.
+    assert not at.info or page in ("growth", "validate", "probes", "effects")
 
 
 def test_overview_counts(show, tiny_run: Path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from corpus import write_jsonl
@@ -96,3 +97,83 @@ def test_from_motif_to_trace(tiny_run: Path, tmp_path: Path):
     assert errors == []
     assert not dialogs
     assert hosts <= {"127.0.0.1", "localhost"}
+
+
+@pytest.mark.browser
+def test_from_probes_and_effects_to_trace(tiny_run: Path):
+    import made_probes as made
+
+    import dsl_probe
+
+    shots, run = load_shots(), dsl_probe.Run(tiny_run)
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    zorp = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
+    probes = made.probe_rows("correct") + made.probe_rows(f"motif:{zorp}", 0.05)
+    readouts = made.readout_rows(run, "correct", evil)
+    made.write_probes(run, "first", probes, readouts, made.site_rows([zorp, evil]))
+    effects = [made.effect_row(zorp, "zorp"), made.effect_row("e", evil, effect=0.2)]
+    samples = made.sample_rows(run, zorp, "zorp")
+    bad = [row | {"motif_id": "e", "text": f"{evil} {row['text']}", "removed": evil} for row in samples]
+    made.write_effects(run, "first", effects, {(zorp, "zorp"): samples, ("e", evil): bad})
+    errors, dialogs = [], []
+    with shots.serving("--run", str(tiny_run)) as address, shots.chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on(
+            "console",
+            lambda m: errors.append(m.text) if m.type == "error" and "/_stcore/" not in m.location["url"] else None,
+        )
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on("dialog", lambda d: (dialogs.append(d.message), d.dismiss()))
+
+        # A row of the table shows its target, and the address keeps it.
+        page.goto(f"{address}/probes")
+        shots.settle(page)
+        assert page.get_by_role("combobox", name="Target").input_value() == "motif:zorp"
+        page.locator("[data-testid=stDataFrame] .dvn-scroller").first.click(position={"x": 18, "y": 88})
+        page.wait_for_url("**target=correct**")
+
+        # From where the probe is most wrong to the place in the trace, with its read-outs under the text.
+        page.goto(f"{address}/probes?target=correct&in=math")
+        shots.settle(page)
+        assert "<img src=x onerror" in page.locator("[data-testid=stMain]").inner_text()
+        line = page.locator(".line").first
+        line.click()
+        page.wait_for_url("**/traces?**")
+        shots.settle(page)
+        asked = parse_qs(urlsplit(page.url).query)
+        text, place = run.traces(["text"])["text"][int(asked["trace"][0])], int(asked["place"][0])
+        before = page.locator(".text .now").evaluate(
+            "e => { let said = ''; while ((e = e.previousSibling)) said = e.textContent + said; return said }"
+        )
+        marked = "".join(page.locator(".text .motif").all_inner_texts())
+        assert text.startswith(before + marked)
+        assert len(before + marked) > place and not text[place : max(len(before), place)].strip()
+        assert page.locator(".bar").inner_text().count("1 of 1 highlight") == 1
+        assert page.locator(".text .shade").count() >= 5
+        page.get_by_role("button", name="Next", exact=True).click()
+        page.wait_for_function("!location.search.includes('place=')")
+
+        # Arm and placebo of one trace: what was given is grey, and a hostile motif is text.
+        page.goto(f"{address}/effects?taken=zorp")
+        shots.settle(page)
+        texts = page.locator(".text")
+        assert texts.count() == 2
+        given = run.traces(["text"])["text"][0][:20]
+        for k, arm in enumerate(("arm", "placebo")):
+            assert texts.nth(k).locator(".echo").inner_text().strip() == given.strip()
+            assert f"{arm} went on 0" in texts.nth(k).inner_text()
+        page.goto(f"{address}/effects?{urlencode({'taken': evil})}")
+        shots.settle(page)
+        assert "<script>alert(2)</script>" in page.locator(".text").first.inner_text()
+
+        # Nothing is wider than a telephone.
+        page.set_viewport_size({"width": 390, "height": 900})
+        for path in ("probes", "effects", "motifs?motif=zorp"):
+            page.goto(f"{address}/{path}")
+            shots.settle(page)
+            wide, room = page.eval_on_selector("[data-testid=stMain]", "e => [e.scrollWidth, e.clientWidth]")
+            assert wide <= room
+        assert page.locator("img[src=x]").count() == 0
+        page.close()
+    assert errors == []
+    assert not dialogs

@@ -146,6 +146,7 @@ def samples(arm, placebo, plain=None, motif="m", domain="d"):
                     "x",
                     1,
                     10,
+                    0,
                     "",
                     "stop",
                     bool(verdicts[i]),
@@ -257,6 +258,7 @@ def test_needed_words_cost_and_fillers_do_not(cipher, done):
 def test_arms_and_placebos_are_paired_and_within_the_budget(cipher, done):
     plan = cipher.json("effects/default/plan.json")["units"]
     assert all(0 < tokens <= 3_000 for _, _, _, tokens in plan)
+    whole = dict(cipher.traces(["trace_id", "text"]).itertuples(index=False))
     for k, (_, text, n, _) in enumerate(plan):
         s = cipher.table(f"effects/default/{k:05d}.samples").to_pandas()
         assert len(s) == n
@@ -264,6 +266,10 @@ def test_arms_and_placebos_are_paired_and_within_the_budget(cipher, done):
         assert set(pairs) == {("arm", "placebo")}
         assert (s[s.arm == "arm"].removed == text).all() and not (s[s.arm == "placebo"].removed == text).any()
         banned = s[(s.arm == "arm") & (s.intervention == "ban")]
+        # What was given for a ban is the beginning of the trace itself, up to the motif.
+        for one in banned.itertuples():
+            assert whole[one.trace_id].startswith(one.text[: one.given])
+            assert whole[one.trace_id][one.given :].split()[: len(text.split())] == text.split()
         assert not banned.text.str.split().map(lambda words, w=text: w in words).any()
 
 

@@ -1,5 +1,6 @@
 """Lexicon: the motifs that describe the traces best, who uses them, and in which variants each is written."""
 
+import carried
 import labels
 import pandas as pd
 import states
@@ -94,3 +95,5 @@ with right:
     st.markdown("**Uses by model**")
     by_model = uses.loc[chosen.name].rename_axis("model").rename("uses").sort_values(ascending=False).reset_index()
     st.dataframe(by_model[by_model["uses"] > 0], hide_index=True, height=300, alt="Uses of the motif by model")
+st.subheader("What it carries")
+carried.show(run, chosen["motif_id"], chosen["text"])

@@ -1,5 +1,6 @@
 """Motifs: search and filter all of them on the server, a page at a time; one motif in its numbers and contexts."""
 
+import carried
 import charts
 import labels
 import numpy as np
@@ -132,7 +133,9 @@ def detail(motif: dict) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         states.link_to_holders("Read the traces that hold it", key, motif["motif_id"])
         st.caption(f"id {motif['motif_id']}" + (" · format motif" if motif["format"] else ""))
-    contexts, by_cell, holders = st.tabs(["In context", "Rate by model and domain", "Traces that hold it"])
+    contexts, by_cell, holders, carries = st.tabs(
+        ["In context", "Rate by model and domain", "Traces that hold it", "What it carries"]
+    )
     where = data.occurrences(key, motif["motif_id"])
     with contexts:
         _contexts(motif, where)
@@ -140,6 +143,8 @@ def detail(motif: dict) -> None:
         _rates(motif)
     with holders:
         _holders(motif, where)
+    with carries:
+        carried.show(run, motif["motif_id"], motif["text"])
 
 
 def _rates(motif: dict) -> None:

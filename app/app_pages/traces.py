@@ -2,6 +2,8 @@
 
 import labels
 import numpy as np
+import pandas as pd
+import probed
 import states
 import streamlit as st
 import tokens
@@ -24,7 +26,12 @@ def _values(column: str) -> list[str]:
 
 
 def _first() -> None:
-    st.session_state["trace"] = None
+    _go(None)
+
+
+def _moved() -> None:
+    # A place in the address is one of the trace that it came with.
+    st.query_params.pop("place", None)
 
 
 def filters() -> tuple[np.ndarray, dict | None]:
@@ -84,7 +91,14 @@ def choose(rows: np.ndarray) -> int | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         before = st.container(width="content")
         row = st.number_input(
-            "Trace", value=None, step=1, key="trace", bind="query-params", placeholder="row", width=150
+            "Trace",
+            value=None,
+            step=1,
+            key="trace",
+            bind="query-params",
+            placeholder="row",
+            width=150,
+            on_change=_moved,
         )
         after = st.container(width="content")
         where = st.container(width="content")
@@ -110,6 +124,19 @@ def choose(rows: np.ndarray) -> int | None:
 
 def _go(row: int | None) -> None:
     st.session_state["trace"] = row
+    _moved()
+
+
+def asked_place(text: str) -> int | None:
+    """The character that the address asks for; says so where it is none."""
+    asked = st.query_params.get("place")
+    if asked is None:
+        return None
+    if asked.isdecimal() and int(asked) <= len(text):
+        return int(asked)
+    detail = f"place = {labels.one_line(asked)}; the text has {len(text):,} characters"
+    labels.trouble("The address asks for a place that is not here.", detail, kind="warning")
+    return None
 
 
 def head(trace: dict, row: int) -> None:
@@ -151,10 +178,15 @@ def _as_text(value: object) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def spans(units: dict, motif: dict | None, row: int) -> tuple[list, list, str]:
+def spans(units: dict, motif: dict | None, row: int, place: int | None) -> tuple[list, list, str]:
     """What to highlight: spans in units, legend, and what to say if there is none."""
     done = run.comparisons()
-    kinds = (["motif"] if motif else []) + (["discoveries"] if done else []) + ["nothing"]
+    kinds = (
+        (["place"] if place is not None else [])
+        + (["motif"] if motif else [])
+        + (["discoveries"] if done else [])
+        + ["nothing"]
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = st.segmented_control(
             "Highlight", kinds, default=kinds[0], required=True, key=f"highlight_{len(kinds)}_{kinds[0]}"
@@ -162,6 +194,8 @@ def spans(units: dict, motif: dict | None, row: int) -> tuple[list, list, str]:
         if kind == "discoveries":
             id = states.choose_comparison(done)
             least = st.segmented_control("Shortest", [1, 2, 3], default=1, required=True, key="least", help="in units")
+    if kind == "place" and place is not None:
+        return at_place(units, place)
     if kind == "motif" and motif:
         where = data.occurrences(mined, motif["motif_id"])
         here = where[where["trace_row"] == row].sort_values("start")
@@ -184,6 +218,13 @@ def spans(units: dict, motif: dict | None, row: int) -> tuple[list, list, str]:
     return [], [], ""
 
 
+def at_place(units: dict, place: int) -> tuple[list, list, str]:
+    """The unit that follows a place: what the state there had not read."""
+    k = int(np.searchsorted(units["stops"], place, "right"))
+    found = [(k, k + 1, "motif", "the state has read up to here")] if k < len(units["stops"]) else []
+    return found, [("motif", "next after the place")], "the place is the end of the text"
+
+
 # Measure of the underlay -> (column, what the deepest shade stands for, unit).
 UNDERLAYS = {
     "entropy": ("entropies", 4.0, "nats"),
@@ -192,18 +233,53 @@ UNDERLAYS = {
 }
 
 
-def underlay(row: int) -> list[tuple[int, int, float, str]]:
-    """A choice of per-token scores to shade the text with, where the traces were scored."""
-    names = data.score_names(run)
-    if not names:
+def underlay(row: int, length: int) -> list[tuple[int, int, float, str]]:
+    """A choice of per-token scores or of a probe's read-outs to shade the text with, where there are such."""
+    scored, probes = data.score_names(run), probed.choices(run)
+    kinds = [*(UNDERLAYS if scored else []), *(["probe"] if probes else [])]
+    if not kinds:
         return []
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = st.segmented_control(
-            "Underlay", ["nothing", *UNDERLAYS], default="nothing", required=True, key="underlay"
+            "Underlay",
+            ["nothing", *kinds],
+            default="nothing",
+            required=True,
+            key="underlay",
+            bind="query-params",
         )
-        name = st.selectbox("Scored by", names, key="scored_by", disabled=kind == "nothing")
-    if kind == "nothing" or name is None:
-        return []
+        if kind in UNDERLAYS:
+            name = st.selectbox("Scored by", scored, key="scored_by")
+        if kind == "probe":
+            probe = probes[labels.pick("Read out", list(probes), "readout", width=340)]
+            name, acts, target = probe
+            found = probed.readouts(data.key(run, f"probe.{name}"), name, acts, target, row)
+            questions = probed.unique({q: q for q in sorted(set(found["question"]))})
+            question = labels.pick("Question", list(questions), "question", width=180) if questions else None
+    if kind == "probe":
+        return read_out(found, questions[question], length) if question else not_read_out(probe)
+    return token_shades(kind, name, row) if kind in UNDERLAYS and name else []
+
+
+def read_out(found: pd.DataFrame, question: str, length: int) -> list[tuple[int, int, float, str]]:
+    """Stretches of text shaded by the probability that was read out at their beginning."""
+    own = found[found["question"] == question]
+    st.caption(
+        f"{len(own):,} states, layer {int(own['layer'].iloc[0])}, by the fit that did not see this problem. The "
+        "deepest shade stands for 1; each stretch has the read-out of the state at its beginning."
+    )
+    return probed.stretches(own, length, labels.one_line(question, 40))
+
+
+def not_read_out(probe: tuple[str, str, str]) -> list:
+    """Say which traces a probe was read out on."""
+    rows = probed.traces_read(data.key(run, f"probe.{probe[0]}"), *probe)
+    st.caption(f"This probe was not read out on this trace, but on {len(rows):,} others, the first of them {rows[0]}.")
+    return []
+
+
+def token_shades(kind: str, name: str, row: int) -> list[tuple[int, int, float, str]]:
+    """Per-token scores of one trace, as shades."""
     column, deepest, unit = UNDERLAYS[kind]
     scores = data.token_scores(run, name, row)
     values = scores.get(column)
@@ -228,9 +304,15 @@ def read(row: int, motif: dict | None) -> None:
     if not trace["text"]:
         st.info("This trace is empty.")
         return
+    place = asked_place(trace["text"])
     if not mined[1]:
         nothing = {name: np.zeros(0, np.int32) for name in ("starts", "stops", "flags")}
-        tokens.reader(tokens.pieces(trace["text"], nothing, [], underlay(row)), key="reader")
+        if place is not None:
+            rest = np.array([max(len(trace["text"]), place + 1)], np.int32)
+            nothing = {"starts": np.array([place], np.int32), "stops": rest, "flags": np.zeros(1, np.int32)}
+        found, legend, none = at_place(nothing, place) if place is not None else ([], [], "")
+        shades = underlay(row, len(trace["text"]))
+        tokens.reader(tokens.pieces(trace["text"], nothing, found, shades), legend, none, key="reader")
         labels.trouble(
             "Nothing to highlight: the motifs have not been mined yet.",
             command=f"dsl-probe mine {run.path}",
@@ -238,8 +320,8 @@ def read(row: int, motif: dict | None) -> None:
         )
         return
     units = data.trace_units(mined, row)
-    found, legend, none = spans(units, motif, row)
-    shades = underlay(row)
+    found, legend, none = spans(units, motif, row, place)
+    shades = underlay(row, len(trace["text"]))
     grey = [("echo", "copied from the prompt")] if (units["flags"] & 3).any() else []
     tokens.reader(tokens.pieces(trace["text"], units, found, shades), [*legend, *grey], none, key="reader")
     if legend and legend[0][0] == "a":

@@ -14,7 +14,7 @@ from dsl_probe.store import Run
 
 _OF_MOTIF = re.compile(r"motif:(?P<its>[^@]+)(?:@.*)?|(?P<what>[^@]+)@motifs:(?P<at>[^/+]+)(?:/\w+)?")
 # What bounds a control from above or has other labels is nothing that the probe's AUROC is set beside.
-_OTHER = ("control task", "95 % of shuffled labels")
+NOT_BESIDE = ("control task", "95 % of shuffled labels")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _about(target: str) -> tuple[str, str]:
 
 def _decodable(acts: str, target: str, domain: str, rows: list[dict[str, Any]], chosen: dict[str, Any]) -> Decodable:
     layers = {row["layer"]: row["value"] for row in rows if not row["control"] and not row["chosen"]}
-    others = [row for row in rows if row["control"] and row["control"] not in _OTHER]
+    others = [row for row in rows if row["control"] and row["control"] not in NOT_BESIDE]
     best = max(others, key=lambda row: row["value"], default=None)
     return Decodable(
         acts,

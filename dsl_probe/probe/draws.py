@@ -58,7 +58,10 @@ def sample_draws(
     for d, completion in zip(draws, done, strict=True):
         row = arms.rows[d.trace]
         start = row["prefix"] if row["prefix"] and arms.tokens[d.trace].source == "trace" else ""
+        before = start + shown(model, d.kept, sampling)
         text = start + shown(model, [*d.kept, *completion.token_ids], sampling)
+        # A character may begin in what was given and end in what was drawn.
+        given = next((i for i, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), len(before))
         verdict = load_domain(row["domain"]).verify(problem_of(row), text)
         written = shown(model, completion.token_ids, sampling)
         found.append(
@@ -72,6 +75,7 @@ def sample_draws(
                 "removed": d.removed,
                 "kept": len(d.kept),
                 "tokens": len(completion.token_ids),
+                "given": given,
                 "text": text,
                 "finish": completion.finish,
                 "correct": verdict.correct,
