@@ -21,7 +21,7 @@ from dsl_probe.mine.stage import MineConfig, mine_motifs
 from dsl_probe.probe.stage import ProbeConfig, probe
 from dsl_probe.store import Run
 
-LAYERS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 29)
+LAYERS = (0, 4, 8, 12, 16, 20, 24, 29)
 MOTIFS = ("=", "+", "-", "*", "/", "$", "so", "is", "are", "of", "the", "a total of", "*<NUM>=", "<NUM>=")
 READERS = ("smollm2", "smollm2-random")
 
@@ -104,7 +104,7 @@ def report(run: Run, table: pd.DataFrame) -> str:
         "# SmolLM2-135M: the result before it is written",
         "",
         f"Made by `python experiments/probes/smollm2.py`: {count:,} texts that the model reads (people's solutions of",
-        "GSM8K test problems; running sums made here, in the column countdown), states at every third layer. AUROC of",
+        "GSM8K test problems; running sums made here, in the column countdown), states at every fourth layer. AUROC of",
         "the first digit of the next true result, mean over digits, on unseen texts, intervals by text. Seed 0. One",
         "model, one size, texts of others.",
         "",
@@ -152,8 +152,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/probes-smollm2"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "SMOLLM2.md")
-    parser.add_argument("--solutions", type=int, default=800)
-    parser.add_argument("--sums", type=int, default=400)
+    parser.add_argument("--solutions", type=int, default=250)
+    parser.add_argument("--sums", type=int, default=200)
     given = parser.parse_args()
     run = make(given.work, given.solutions, given.sums)
     text = report(run, fit(run))
