@@ -45,7 +45,8 @@ def make(work: Path, n: int) -> Run:
     import_traces(run, parts)
     mine_motifs(run, MineConfig())
     file = work / "motifs.txt"
-    file.write_text("".join(f"{motif}\n" for motif in connectives(run)))
+    ids = dict.fromkeys(motif for name in MODELS for motif in connectives(run, name))
+    file.write_text("".join(f"{motif}\n" for motif in ids))
     for name in MODELS:
         for random in (None, 0):
             config = CaptureConfig(
@@ -57,37 +58,28 @@ def make(work: Path, n: int) -> Run:
     return run
 
 
-def connectives(run: Run) -> list[str]:
-    """Ids of each model's motifs of one or two words that most of its traces hold, words of states left out."""
-    motifs = {
-        row["motif_id"]: row for row in run.table("motifs", ["motif_id", "pattern", "length", "format"]).to_pylist()
+def connectives(run: Run, model: str) -> list[str]:
+    """Ids of a model's motifs of one or two words that most of its traces hold, words of states left out."""
+    table = run.table("motifs", ["motif_id", "pattern", "length", "format"]).to_pylist()
+    free = {
+        row["motif_id"]
+        for row in table
+        if row["length"] <= 2 and not row["format"] and not {word.lower() for word in row["pattern"]} & WORDS
     }
-    held: Counter[tuple[str, str]] = Counter()
-    for row in run.table("counts", ["motif_id", "model", "support"]).to_pylist():
-        held[row["model"], row["motif_id"]] += row["support"]
-    found: dict[str, None] = {}
-    for model in MODELS:
-        ranked = sorted((-n, motif) for (of, motif), n in held.items() if of == model)
-        free = [
-            motif
-            for _, motif in ranked
-            if motifs[motif]["length"] <= 2
-            and not motifs[motif]["format"]
-            and not {word.lower() for word in motifs[motif]["pattern"]} & WORDS
-        ]
-        found |= dict.fromkeys(free[:MOTIFS])
-    return list(found)
+    held: Counter[str] = Counter()
+    for row in run.table("counts", ["motif_id", "model", "support"], filters=[("model", "=", model)]).to_pylist():
+        held[row["motif_id"]] += row["support"]
+    return sorted(free & set(held), key=lambda motif: (-held[motif], motif))[:MOTIFS]
 
 
 def fit(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of the probes: of states, and of motifs."""
-    ids = (run.path / "motifs.txt").read_text().split()
     for name in MODELS:
         shared = {"acts": (name,), "random": f"{name}-random", "readout_traces": 0}
         targets = ("value", *TRANSFERRED)
         probe(run, ProbeConfig(targets=targets, name=f"states-{name}", **shared))
         config = ProbeConfig(
-            targets=tuple(f"value@motifs:{i}/at" for i in ids), name=f"motifs-{name}", transfer=False,
+            targets=tuple(f"value@motifs:{i}/at" for i in connectives(run, name)), name=f"motifs-{name}", transfer=False,
             strengths=(1e-3, 1e-2, 1e-1, 1.0), **shared,
         )  # fmt: skip
         probe(run, config)
