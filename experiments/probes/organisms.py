@@ -79,8 +79,8 @@ def fit(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
         targets = ("value", *TRANSFERRED)
         probe(run, ProbeConfig(targets=targets, name=f"states-{name}", **shared))
         config = ProbeConfig(
-            targets=tuple(f"value@motifs:{i}/at" for i in connectives(run, name)), name=f"motifs-{name}", transfer=False,
-            strengths=(1e-3, 1e-2, 1e-1, 1.0), **shared,
+            targets=tuple(f"value@motifs:{i}/at" for i in connectives(run, name)), name=f"motifs-{name}",
+            transfer=False, strengths=(1e-3, 1e-2, 1e-1, 1.0), **shared,
         )  # fmt: skip
         probe(run, config)
     tables = []
