@@ -27,6 +27,7 @@ DOMAINS = ("chain", "hop", "swap", "grid")
 LAYERS = (0, 1, 2, 3)
 MOTIFS = 8
 WORDS = {word.lower() for word in STATE_WORDS} | {"<num>"}
+STRENGTHS = (1e-3, 1e-2, 1e-1)
 TRANSFERRED = ("last", "correct", "next")
 
 
@@ -75,12 +76,12 @@ def connectives(run: Run, model: str) -> list[str]:
 def fit(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of the probes: of states, and of motifs."""
     for name in MODELS:
-        shared = {"acts": (name,), "random": f"{name}-random", "readout_traces": 0}
+        shared = {"acts": (name,), "random": f"{name}-random", "readout_traces": 0, "layout": 0, "strengths": STRENGTHS}
         targets = ("value", *TRANSFERRED)
         probe(run, ProbeConfig(targets=targets, name=f"states-{name}", **shared))
         config = ProbeConfig(
             targets=tuple(f"value@motifs:{i}/at" for i in connectives(run, name)), name=f"motifs-{name}",
-            transfer=False, strengths=(1e-3, 1e-2, 1e-1, 1.0), **shared,
+            transfer=False, **shared,
         )  # fmt: skip
         probe(run, config)
     tables = []
