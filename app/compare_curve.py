@@ -91,5 +91,7 @@ def _worked_out(run: Run, key: tuple[str, str]) -> pd.DataFrame | None:
         return None
     with st.container():
         st.caption(f"No curve was stored with these imported traces; {judged:,} of them carry a verdict.")
-    asked = st.toggle("Work it out from the traces", key="curve_of_traces", help="reads all traces of the run")
+    asked = st.toggle(
+        "Work it out from the traces", key="curve_of_traces", bind="query-params", help="reads all traces of the run"
+    )
     return compared.curve_of_traces(key) if asked else None

@@ -215,6 +215,9 @@ def legibility(run: Run, key: tuple[str, str], id: str, pair: tuple[str, str], n
         )
     every = frame[frame["group"] == name]
     parts = [p for p in ("all", INSIDE, OUTSIDE, BETWEEN) if (every["domain"] == p).any()]
+    # Most runs write one script: a row for each of the others would say nothing.
+    written = frame.groupby("measure")["value"].agg(lambda v: bool((v != 0).any()))
+    measures = [m for m in measures if written[m] or not m.startswith("share_")]
     wide = pd.DataFrame({"measure": measures})
     for part in parts:
         found = every[every["domain"] == part].set_index("measure").reindex(measures)

@@ -53,6 +53,7 @@ def dots(
         "label:N",
         title=None,
         sort=None,
+        scale=alt.Scale(paddingInner=0.35),
         axis=alt.Axis(labelLimit=170, labelOverlap=False, labelFlush=False, labelBound=False),
     )
     more = {"yOffset": alt.YOffset("series:N", sort=names)} if len(names) > 1 else {}
@@ -70,7 +71,7 @@ def dots(
         drawn.insert(0, line.encode(x=alt.datum(0)))
     rows = frame["label"].nunique()
     return alt.layer(*drawn).properties(
-        height=80 + rows * max(28, 14 * len(names)) + 22 * len(names) * (len(names) > 1)
+        height=90 + rows * max(30, 20 * len(names)) + 32 * len(names) * (len(names) > 1)
     )
 
 
@@ -83,7 +84,7 @@ def lines(
     unit: bool = False,
     sides: bool = False,
     format: str = ".3f",
-    height: int = 340,
+    height: int = 300,
 ) -> alt.LayerChart:
     """A line with its 95 % band for each series; frame: at, series, value, ci_low, ci_high and perhaps n.
 
@@ -101,7 +102,7 @@ def lines(
     point = base.mark_point(filled=True, size=50, opacity=1).encode(
         y=alt.Y("value:Q", title=y, scale=up), shape=shape, tooltip=tips
     )
-    return alt.layer(band, line, point).properties(height=height)
+    return alt.layer(band, line, point).properties(height=height + 34 * len(names) * (len(names) > 1))
 
 
 def bars(frame: pd.DataFrame, title: str) -> alt.Chart:
@@ -118,5 +119,5 @@ def bars(frame: pd.DataFrame, title: str) -> alt.Chart:
             color=color,
             tooltip=["label:N", "series:N", alt.Tooltip("value:Q", title=title, format=",")],
         )
-        .properties(height=110 + 46 * frame["label"].nunique())
+        .properties(height=130 + 50 * frame["label"].nunique())
     )

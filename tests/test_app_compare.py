@@ -43,3 +43,8 @@ def fine(at: AppTest) -> bool:
 def test_compare_shows_all_panels_of_a_full_run(show, tiny_run: Path):
     at = show("compare", tiny_run)
     assert fine(at), words(at)
+
+
+def test_sharing_shows_all_panels_of_a_full_run(show, tiny_run: Path):
+    at = show("sharing", tiny_run)
+    assert fine(at), words(at)
