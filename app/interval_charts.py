@@ -40,12 +40,12 @@ def _tips(frame: pd.DataFrame, first: Sequence[str], format: str) -> list[alt.To
 
 
 def dots(
-    frame: pd.DataFrame, title: str, zero: bool = False, sides: bool = False, format: str = ".3f"
+    frame: pd.DataFrame, title: str, zero: bool = False, sides: bool = False, format: str = ".3f", room: int = 170
 ) -> alt.LayerChart:
     """A point with its interval for each row and series, the rows in the order given.
 
     frame: label, series, value, ci_low, ci_high and perhaps n. zero: a line where there is no difference. sides: the
-    series are A, B and a third.
+    series are A, B and a third. room: pixels that a label may take.
     """
     names = list(dict.fromkeys(frame["series"]))
     color, shape = _series(names, sides)
@@ -54,7 +54,7 @@ def dots(
         title=None,
         sort=None,
         scale=alt.Scale(paddingInner=0.35),
-        axis=alt.Axis(labelLimit=170, labelOverlap=False, labelFlush=False, labelBound=False),
+        axis=alt.Axis(labelLimit=room, labelOverlap=False, labelFlush=False, labelBound=False),
     )
     more = {"yOffset": alt.YOffset("series:N", sort=names)} if len(names) > 1 else {}
     base = alt.Chart(frame).encode(y=y, tooltip=_tips(frame, ["label", "series"], format), **more)

@@ -1,8 +1,10 @@
 """The app's pages Compare, Sharing and Motifs, on small runs whose numbers are known."""
 
 import importlib
+import json
 import shutil
 import sys
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from hostile import MARKDOWN, MARKS, SCRIPT
 from streamlit.testing.v1 import AppTest
 
 from dsl_probe.store import Run
-from dsl_probe.types import LEGIBILITY_CONTRAST, SHIFT
+from dsl_probe.types import GROWTH, GROWTH_EVENTS, LEGIBILITY_CONTRAST, SHIFT
 
 EVIL = f"{SCRIPT} {MARKDOWN} {MARKS}"
 A, B, BASE = "model=model-b", "model=model-a", "model=third"
@@ -83,6 +85,11 @@ def three(tiny_run: Path, tmp_path: Path) -> Run:
     written = [run.write_table(f"comparisons/three/{name}.parquet", table) for name, table in tables.items()]
     run.finish("compare.three", written, counts, seed=0)
     return run
+
+
+@pytest.fixture(scope="module")
+def zorp(tiny_run: Path) -> str:
+    return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
 
 
 def words(at: AppTest) -> str:
@@ -263,3 +270,108 @@ def test_the_motifs_of_the_overlap_are_those_of_the_traces(show, tiny_run: Path)
     assert "zorp" not in set(table(other, "part")["text"])
     at.selectbox(key="overlap_which").select("in math alone").run()
     assert {"number", "equation", "fraction", "divide"} <= set(table(at, "part")["text"])
+
+
+# ---- a motif
+
+
+def test_rates_are_those_that_were_mined(show, tiny_run: Path, zorp: str):
+    at = show("motifs", tiny_run, motif=zorp)
+    assert fine(at)
+    names = ["model", "domain", "count", "support", "problems", "units"]
+    shown = table(at, "of_problems").set_index(["model", "domain"])
+    mined = Run(tiny_run).frame("counts", names, [("motif_id", "=", zorp)]).set_index(["model", "domain"])
+    assert len(mined) == 2 and len(shown) == 4
+    assert (shown.loc[mined.index, names[2:]] == mined).all(axis=None)
+    rest = shown.drop(index=mined.index)
+    assert (rest["count"] == 0).all() and rest["ci_low"].isna().all()
+    own = shown.loc[mined.index]
+    assert (own["ci_low"] < own["rate"]).all() and (own["rate"] < own["ci_high"]).all()
+    assert own["rate"].to_numpy() == pytest.approx(1000 * mined["count"] / mined["units"])
+
+
+def test_with_equal_text_a_ratio_has_the_interval_of_a_mean(module):
+    from scipy.stats import t
+
+    ratio = module("uses").ratio
+    x = np.random.default_rng(0).poisson(3, 20).astype(float)
+    low, high = t.interval(0.95, 19, x.mean(), x.std(ddof=1) / np.sqrt(20))
+    assert ratio(x, np.full(20, 50.0)) == pytest.approx((x.mean() / 50, low / 50, high / 50))
+    assert np.isnan(ratio(np.zeros(20), np.full(20, 50.0))[1:]).all()
+    assert np.isnan(ratio(np.zeros(2), np.zeros(2))[0])
+
+
+def test_dispersion_is_half_the_distance_of_the_shares(show, tiny_run: Path, zorp: str):
+    shown = table(show("motifs", tiny_run, motif=zorp), "by_chance").set_index(["model", "domain"])
+    run = Run(tiny_run)
+    facts = run.traces(["model", "domain", "problem_id"])
+    where = run.frame("occurrences", ["trace_row", "echo"], [("motif_id", "=", zorp)])
+    facts["uses"] = np.bincount(where.loc[~where["echo"], "trace_row"], minlength=len(facts))
+    facts["text"] = [sum(flag == 0 for flag in f) for f in run.all_shards("units", ["flags"])["flags"].to_pylist()]
+    own = (
+        facts[(facts["model"] == "model-b") & (facts["domain"] == "math")].groupby("problem_id")[["uses", "text"]].sum()
+    )
+    share = own / own.sum()
+    row = shown.loc[("model-b", "math")]
+    assert row["dispersion"] == pytest.approx((share["uses"] - share["text"]).abs().sum() / 2)
+    assert 0 < row["by_chance"] < 1
+
+
+def test_places_and_neighbours_are_those_of_the_texts(tiny_run: Path, zorp: str, module):
+    uses, data, run = module("uses"), module("data"), Run(tiny_run)
+    key = data.key(run, "traces", "mine")
+    before, after, n = uses.neighbours(key, zorp)
+    truth: tuple[Counter, Counter] = (Counter(), Counter())
+    for text in run.traces(["text"])["text"]:
+        said = text.split()
+        for i in (i for i, word in enumerate(said) if word == "zorp"):
+            truth[0][said[i - 1]] += 1
+            truth[1][said[i + 1]] += 1
+    for shown, counted in zip((before, after), truth, strict=True):
+        assert dict(zip(shown["unit"], shown["count"], strict=True)) == counted
+        assert shown["share"].sum() == pytest.approx(1) and n == counted.total()
+        assert (shown["problems"] <= shown["count"]).all()
+    places = uses.places(key, zorp)
+    where = run.frame("occurrences", ["trace_row", "start"], [("motif_id", "=", zorp)])
+    lengths = [len(ids) for ids in run.all_shards("units", ["ids"])["ids"].to_pylist()]
+    tenths = Counter(10 * start // lengths[row] for row, start in where.to_numpy().tolist())
+    assert places["series"].unique().tolist() == ["model-b"]
+    assert places["value"].to_numpy() == pytest.approx([tenths[k] / n for k in range(10)])
+    assert places["at"].tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
+
+
+def test_the_first_and_last_unit_have_the_ends_beside_them(tmp_path: Path, module):
+    import dsl_probe
+
+    run = dsl_probe.Run.create(tmp_path / "run")
+    lines = [json.dumps({"text": "zorp middle zorp", "problem_id": str(k), "model": "m"}) for k in range(8)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), "utf-8")
+    dsl_probe.import_traces(run, [tmp_path / "t.jsonl"])
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2, q=1.0), workers=1)
+    uses, data = module("uses"), module("data")
+    found = run.frame("motifs", ["motif_id", "text"]).set_index("text")["motif_id"]
+    assert "zorp" in found
+    before, after, n = uses.neighbours(data.key(run, "traces", "mine"), found["zorp"])
+    assert n == 16
+    assert dict(zip(before["unit"], before["count"], strict=True)) == {uses.BEGINNING: 8, "middle": 8}
+    assert dict(zip(after["unit"], after["count"], strict=True)) == {uses.END: 8, "middle": 8}
+
+
+def test_growth_over_training_is_shown_where_it_was_followed(show, three: Run, zorp: str):
+    assert "Over training" not in [tab.label for tab in show("motifs", three.path, motif=zorp).tabs]
+    about = {"run": "r", "kind": "motif", "id": zorp, "text": "zorp"}
+    rows = [about | {"step": s, "value": s / 100, "ci_low": 0.0, "ci_high": 1.0, "n": 9} for s in (0, 50)]
+    event = dict.fromkeys(GROWTH_EVENTS.names) | about
+    event |= {"first": 0.0, "highest": 0.5, "last": 0.5, "growth": 0.5, "birth": 50, "p_adj": 0.01}
+    run = three
+    run.begin("growth", {}, {}, False)
+    written = [
+        run.write_table("growth.parquet", pa.Table.from_pylist(rows, GROWTH)),
+        run.write_table("growth_events.parquet", pa.Table.from_pylist([event], GROWTH_EVENTS)),
+    ]
+    run.finish("growth", written, {}, seed=0)
+    at = show("motifs", run.path, motif=zorp)
+    assert fine(at) and "Over training" in [tab.label for tab in at.tabs]
+    assert table(at, "birth")[["run", "last", "birth"]].to_numpy().tolist() == [["r", 0.5, 50]]
+    other = show("motifs", run.path, motif="so")
+    assert "not followed over training" in words(other)
