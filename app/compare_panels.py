@@ -146,7 +146,9 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
 def matchings(key: tuple[str, str], id: str, domain: str, pair: tuple[str, str]) -> None:
     """Discoveries at equal units, raw and at equal accuracy, side by side."""
     frame = compared.matchings(key, id, domain, pair)
-    sides = {"a": f"A: {labels.short(pair[0])}", "b": f"B: {labels.short(pair[1])}"}
+    sides = {
+        side: f"{side.upper()}: {labels.one_line(labels.short(g), 36)}" for side, g in zip("ab", pair, strict=True)
+    }
     if len(frame):
         long = frame.rename(columns={"matched": "label"}).melt("label", ["a", "b"], "series", "value")
         st.altair_chart(

@@ -18,14 +18,14 @@ def rates(key: tuple[str, str], motif_id: str) -> None:
     frame = uses.rates(key, motif_id)
     top = frame.head(MOST)
     names = [
-        f"{labels.one_line(m.rsplit('/', 1)[-1], 26)} · {labels.one_line(d, 16)}"
+        f"{labels.one_line(m.rsplit('/', 1)[-1], 20)} · {labels.one_line(d, 14)}"
         for m, d in zip(top["model"], top["domain"], strict=True)
     ]
     if len(set(names)) < len(names):
         names = [f"{k + 1}. {name}" for k, name in enumerate(names)]
     drawn = top.rename(columns={"rate": "value", "units": "n"}).assign(label=names, series="rate")
     chart = interval_charts.dots(
-        drawn[["label", "series", "value", "ci_low", "ci_high", "n"]], "uses per 1,000 units, 95 %", room=250
+        drawn[["label", "series", "value", "ci_low", "ci_high", "n"]], "per 1,000 units", room=200
     )
     st.altair_chart(chart, alt="Rate of the motif by model and domain with intervals")
     st.dataframe(

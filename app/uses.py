@@ -75,8 +75,8 @@ def rates(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
     facts, size = data.trace_facts(key), sizes(key)
     times = np.bincount(_own(key, motif_id)["trace_row"], minlength=len(facts)).astype(float)
     made = []
-    for (model, domain), part in facts.groupby(["group", "domain"], observed=True, sort=True):
-        rows = part.index.to_numpy()
+    for _, part in facts.groupby(["group", "domain"], observed=True, sort=True):
+        model, domain, rows = part["group"].iloc[0], part["domain"].iloc[0], part.index.to_numpy()
         code = np.unique(size["problem"].to_numpy()[rows], return_inverse=True)[1]
         x = np.bincount(code, times[rows])
         u = np.bincount(code, size["counted"].to_numpy()[rows]).astype(float)
