@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import altair as alt
-import labels
 import numpy as np
 import pandas as pd
 
@@ -69,30 +68,6 @@ def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> alt.Chart:
             ],
         )
         .properties(height=420)
-    )
-
-
-def rates(frame: pd.DataFrame, most: int = 16) -> alt.Chart:
-    """Rate per 1,000 units of one motif in the cells that use it most."""
-    top = frame.head(most)
-    pairs = list(zip(top["model"].astype(str), top["domain"].astype(str), strict=True))
-    names = [f"{labels.one_line(m.rsplit('/', 1)[-1], 46)} · {labels.one_line(d, 20)}" for m, d in pairs]
-    # Bars of one name would be stacked.
-    top = top.assign(cell=names if len(set(names)) == len(names) else [f"{m} · {d}" for m, d in pairs])
-    return (
-        alt.Chart(top[["cell", "rate", "count", "units"]])
-        .mark_bar(color=B, height={"band": 0.7})
-        .encode(
-            x=alt.X("rate:Q", title="per 1,000 units"),
-            y=alt.Y("cell:N", title=None, sort=None, axis=alt.Axis(labelLimit=360, labelOverlap=False)),
-            tooltip=[
-                alt.Tooltip("cell:N", title="model · domain"),
-                alt.Tooltip("rate:Q", format=".3f"),
-                alt.Tooltip("count:Q", format=","),
-                alt.Tooltip("units:Q", format=","),
-            ],
-        )
-        .properties(height=max(60, 22 * len(top) + 40))
     )
 
 

@@ -153,18 +153,6 @@ def occurrences(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
     return Run(key[0]).table("occurrences", columns, filters=[("motif_id", "=", motif_id)]).to_pandas()
 
 
-def motif_counts(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
-    """Count, rate per 1,000 units, support and problems of one motif by model and domain."""
-    at = pc.index(motifs(key)["motif_id"], pa.scalar(motif_id, pa.string())).as_py()
-    own = counts(key)[lambda t: t["motif"] == at].drop(columns="motif")
-    every = cells(key).merge(own.drop(columns="units"), on=["model", "domain"], how="left")
-    every = every.fillna({"count": 0, "support": 0, "problems": 0}).astype(
-        {"count": int, "support": int, "problems": int}
-    )
-    every["rate"] = 1000 * every["count"] / every["units"].clip(lower=1)
-    return every.sort_values(["rate", "count"], ascending=False, ignore_index=True)
-
-
 def search_motifs(
     key: tuple[str, str],
     text: str = "",

@@ -74,3 +74,10 @@ def select_rows(traces: pa.Table, group: str) -> np.ndarray:
     if not mask.any():
         raise UserError(f"group {group!r} is empty: every condition holds for some trace, but never all at once.")
     return np.flatnonzero(mask)
+
+
+def problem_codes(traces: pa.Table) -> np.ndarray:
+    """int32[n] code of each trace's problem; a trace without a problem_id is a cluster of its own."""
+    own = pa.array([f"\0{i}" for i in range(traces.num_rows)])
+    filled = pc.if_else(pc.is_valid(traces["problem_id"]), traces["problem_id"], own)
+    return filled.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)

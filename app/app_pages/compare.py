@@ -1,6 +1,9 @@
 """Compare: which motifs one group over-uses, each with its test."""
 
 import charts
+import compare_curve
+import compare_panels
+import compared
 import labels
 import pandas as pd
 import states
@@ -8,9 +11,10 @@ import streamlit as st
 
 import data
 
-PAGE = 500
+PAGE = 200
 COLUMNS = [
     "text",
+    "rank",
     "side",
     "rate_a",
     "rate_b",
@@ -136,8 +140,11 @@ keep = {
 }[which]
 if text:
     keep &= frame["text"].str.contains(text, case=False, regex=False)
-rows = frame[keep]
-table = rows.head(PAGE)
+rows = frame[keep].assign(rank=range(1, int(keep.sum()) + 1))
+left, right = st.columns([3, 2], vertical_alignment="center")
+left.caption(f"{len(rows):,} motifs by |z|, the strongest first; {PAGE} a page. Select one for its contexts.")
+with right:
+    table = compare_panels.paged(rows, f"rank_{id}_{domain}_{matched}_{which}", PAGE)
 table = table.assign(head=table["part_of"].map(frame.set_index("motif_id")["text"]).fillna(""))
 number = st.column_config.NumberColumn
 p, per = number(format="%.4f"), "occurrences per 1,000 units, mean over problems"
@@ -150,12 +157,13 @@ event = st.dataframe(
     ),
     hide_index=True,
     height=360,
-    key=f"rows_{id}_{pair}_{domain}_{matched}_{which}_{text}",
+    key=f"rows_{id}_{pair}_{domain}_{matched}_{which}_{text}_{table['rank'].min() if len(table) else 0}",
     on_select="rerun",
     selection_mode="single-row",
     alt="Motifs with their tests",
     column_config={
         "text": st.column_config.TextColumn("motif", width="medium", pinned=True),
+        "rank": number(width="small", help="by |z| among what is shown"),
         "side": st.column_config.TextColumn("more in", width="small"),
         "rate_a": number("A per 1,000", format="%.3f", help=per),
         "rate_b": number("B per 1,000", format="%.3f", help=per),
@@ -191,17 +199,27 @@ with st.container(horizontal=True, vertical_alignment="center"):
             labels.link(name, "lexicon", icon=":material/dictionary:", motif=one["motif_id"])
         if one["head"]:
             st.text(f"part of: {labels.one_line(one['head'], 60)}")
-    else:
-        st.caption(
-            f"{len(rows):,} motifs"
-            + (f"; the first {PAGE} by |z| are shown. " if len(rows) > PAGE else ". ")
-            + "Select one for its contexts."
-        )
     st.download_button(
         "Download CSV",
-        lambda: rows.drop(columns="abs_z").to_csv(index=False).encode(),
+        lambda: rows.drop(columns=["abs_z", "rank"]).to_csv(index=False).encode(),
         on_click="ignore",
         file_name=f"{id}.{matched.replace(' ', '-')}.csv",
         mime="text/csv",
         icon=":material/download:",
     )
+
+key = data.key(run, f"compare.{id}")
+three, alike, legible, shifted, spent = st.tabs(
+    ["Pairs of groups", "Matched and unmatched", "Legibility", "Shift a token", "Accuracy against tokens"]
+)
+with three:
+    compare_panels.safely(compare_panels.pairs, key, id, domain, matched, of_pair)
+with alike:
+    compare_panels.safely(compare_panels.matchings, key, id, domain, pair)
+with legible:
+    difference_name = compared.difference_names(tested, record)[pair]
+    compare_panels.safely(compare_panels.legibility, run, key, id, pair, difference_name)
+with shifted:
+    compare_panels.safely(compare_panels.shift, run, key, id)
+with spent:
+    compare_panels.safely(compare_curve.show, run)

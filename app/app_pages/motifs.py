@@ -1,8 +1,8 @@
 """Motifs: search and filter all of them on the server, a page at a time; one motif in its numbers and contexts."""
 
 import carried
-import charts
 import labels
+import motif_views
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -133,39 +133,23 @@ def detail(motif: dict) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         states.link_to_holders("Read the traces that hold it", key, motif["motif_id"])
         st.caption(f"id {motif['motif_id']}" + (" · format motif" if motif["format"] else ""))
-    contexts, by_cell, holders, carries = st.tabs(
-        ["In context", "Rate by model and domain", "Traces that hold it", "What it carries"]
-    )
+    names = ["In context", "Rate by model and domain", "Where it stands", "Traces that hold it", "What it carries"]
+    grown = run.has("growth.parquet")
+    contexts, by_cell, stands, holders, carries, *training = st.tabs(names + ["Over training"] * grown)
     where = data.occurrences(key, motif["motif_id"])
     with contexts:
         _contexts(motif, where)
     with by_cell:
-        _rates(motif)
+        motif_views.rates(key, motif["motif_id"])
+    with stands:
+        motif_views.place(key, motif["motif_id"])
     with holders:
         _holders(motif, where)
     with carries:
         carried.show(run, motif["motif_id"], motif["text"])
-
-
-def _rates(motif: dict) -> None:
-    frame = data.motif_counts(key, motif["motif_id"])
-    most = 16
-    st.altair_chart(charts.rates(frame, most), alt="Rate of the motif by model and domain")
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        frame[["model", "domain", "rate", "count", "support", "problems", "units"]],
-        hide_index=True,
-        height=390,
-        alt="Counts of the motif by model and domain",
-        column_config={
-            "rate": number("per 1,000", format="%.3f"),
-            "count": number(format="localized"),
-            "support": number("traces", format="localized"),
-            "units": number(format="localized"),
-        },
-    )
-    shown = f"Bars: the {most} highest rates. " if len(frame) > most else ""
-    st.caption(f"{shown}Descriptive: no test. Models answered different problems; the tests are on the Compare page.")
+    for tab in training:
+        with tab:
+            motif_views.over_training(run, motif["motif_id"])
 
 
 def _contexts(motif: dict, where: pd.DataFrame) -> None:

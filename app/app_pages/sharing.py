@@ -2,6 +2,7 @@
 
 import charts
 import labels
+import sharing_panels
 import states
 import streamlit as st
 
@@ -91,3 +92,4 @@ st.dataframe(
     },
     alt="Sharing values with their intervals",
 )
+sharing_panels.show(run, id, groups, part)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from dsl_probe.collect.tokens import table_rows
 from dsl_probe.engine import local_executor, map_shards
+from dsl_probe.groups import problem_codes
 from dsl_probe.mine import segment as seg
 from dsl_probe.mine import token_units
 from dsl_probe.mine.echoes import flag_units
@@ -51,13 +52,6 @@ class Corpus:
 def group_column(traces: pa.Table) -> pa.ChunkedArray:
     """What tables group by: the training run where there is one, else the model."""
     return pc.coalesce(traces["run"], traces["model"])
-
-
-def problem_codes(traces: pa.Table) -> np.ndarray:
-    """int32[n] code of each trace's problem; a trace without a problem_id is a cluster of its own."""
-    own = pa.array([f"\0{i}" for i in range(traces.num_rows)])
-    filled = pc.if_else(pc.is_valid(traces["problem_id"]), traces["problem_id"], own)
-    return filled.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int32)
 
 
 def _segment_shard(job: "tuple[str, str, MineConfig, str]") -> dict[str, Any]:

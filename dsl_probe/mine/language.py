@@ -81,7 +81,8 @@ def learn_language(run: Run, config: LanguageConfig, *, force: bool = False) -> 
     except UserError:
         run.abandon(stage)
         raise
-    from dsl_probe.mine.corpus import problem_codes, read_symbols
+    from dsl_probe.groups import problem_codes
+    from dsl_probe.mine.corpus import read_symbols
 
     symbols, flags, bounds, forms = read_symbols(run)
     problem = problem_codes(traces)
@@ -144,7 +145,7 @@ def language_rows(run: Run, config: LanguageConfig) -> tuple[np.ndarray, np.ndar
     both = np.intersect1d(own, reference)
     if len(both):
         raise UserError(f"{len(both):,} traces belong to both {config.group!r} and {config.reference!r}; take others.")
-    from dsl_probe.mine.corpus import problem_codes
+    from dsl_probe.groups import problem_codes
 
     problem = problem_codes(traces)
     shared = np.intersect1d(problem[own], problem[reference])

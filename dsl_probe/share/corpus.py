@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from dsl_probe.mine.corpus import problem_codes
+from dsl_probe.groups import problem_codes
 from dsl_probe.mine.segment import is_format
 from dsl_probe.store import Run
 

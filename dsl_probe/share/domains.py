@@ -22,16 +22,7 @@ def domain_sharing(
     so that what is particular to it cancels. Words in `content` are left out, as numbers are: where each domain speaks
     of its own things, they would tell terse text from wordy text and not one vocabulary from another.
     """
-    names = list(np.unique(sample.item_domain))
-    by_domain = [{d: matrix[sample.item_domain == d] for d in names} for matrix in unit_counts(corpus, sample, content)]
-    if not sample.paired:
-        by_domain = [{d: m[np.flatnonzero(m.sum(1))] for d, m in part.items()} for part in by_domain]
-    pairs = [
-        (first, second)
-        for i, first in enumerate(names)
-        for second in names[i + 1 :]
-        if all(min(part[first].shape[0], part[second].shape[0]) >= 2 for part in by_domain)
-    ]
+    by_domain, pairs = counts_by_domain(corpus, sample, content)
     rows = []
     for group, part in zip(groups, by_domain, strict=True):
         for first, second in pairs:
@@ -44,11 +35,38 @@ def domain_sharing(
                 "problem_coverage_b": vocab.problem_coverage(part[second]),
             }
             rows += [about | row for row in vocab.sharing(part[first], part[second])]
-    return rows, _sharing_difference(by_domain, pairs, sample.paired) if pairs else None
+    return rows, sharing_difference(by_domain, pairs, sample.paired) if pairs else None
 
 
-def _sharing_difference(by_domain: list[dict[str, Any]], pairs: list[tuple[str, str]], paired: bool) -> Interval:
-    """Mean Morisita-Horn similarity over the pairs of domains, A - B, with its jackknife interval by problem."""
+def counts_by_domain(
+    corpus: Corpus, sample: Sample, content: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Counts [problems, word types] by domain, of A and of B; and the pairs of domains that both groups can be told of.
+
+    In a paired sample row i of a domain is the same problem in both groups. A pair needs two problems in each domain.
+    """
+    names = list(np.unique(sample.item_domain))
+    by_domain = [{d: matrix[sample.item_domain == d] for d in names} for matrix in unit_counts(corpus, sample, content)]
+    if not sample.paired:
+        by_domain = [{d: m[np.flatnonzero(m.sum(1))] for d, m in part.items()} for part in by_domain]
+    pairs = [
+        (first, second)
+        for i, first in enumerate(names)
+        for second in names[i + 1 :]
+        if all(min(part[first].shape[0], part[second].shape[0]) >= 2 for part in by_domain)
+    ]
+    return by_domain, pairs
+
+
+def sharing_difference(
+    by_domain: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[str, str]], paired: bool
+) -> Interval:
+    """Mean Morisita-Horn similarity over the pairs of domains, A - B, with its jackknife interval by problem.
+
+    by_domain: counts of A and of B, as of `counts_by_domain`.
+
+    What it does not show: whether the shared words mean the same; see `vocab.morisita_horn`.
+    """
     value = 0.0
     shift: dict[tuple[Any, ...], np.ndarray] = {}
     for g, (sign, part) in enumerate(zip((1, -1), by_domain, strict=True)):

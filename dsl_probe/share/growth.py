@@ -16,8 +16,8 @@ import pyarrow as pa
 from scipy import sparse
 from scipy.special import stdtrit
 
-from dsl_probe.groups import group_columns, select_rows
-from dsl_probe.mine.corpus import group_column, problem_codes, read_symbols
+from dsl_probe.groups import group_columns, problem_codes, select_rows
+from dsl_probe.mine.corpus import group_column, read_symbols
 from dsl_probe.mine.entries import motif_id
 from dsl_probe.share.births import find_events, is_paired
 from dsl_probe.share.corpus import CONTENT_KINDS

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from dsl_probe.groups import group_columns, select_rows
-from dsl_probe.mine.corpus import group_column, problem_codes
+from dsl_probe.groups import group_columns, problem_codes, select_rows
+from dsl_probe.mine.corpus import group_column
 from dsl_probe.mine.segment import Segmented, segment
 from dsl_probe.share.means import mean_interval, problem_means
 from dsl_probe.share.scripts import SCRIPTS, script_counts

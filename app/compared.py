@@ -1,0 +1,93 @@
+"""Cached readers of what a comparison measured besides its tests of motifs, and what the page works out of them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+import data
+from dsl_probe.store import Run
+
+MATCHED = ("equal units", "raw", "equal accuracy")
+NOT_TESTED, SAME = "not tested", "not told apart"
+# A difference, as legibility.parquet names it, by the sides of the pair.
+DIFFERENCES = ("A - B", "A - base", "B - base")
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def table(key: tuple[str, str], id: str, name: str) -> pd.DataFrame | None:
+    """`legibility` or `shift` of a comparison; None where it was made before there was such a table."""
+    run = Run(key[0])
+    return run.frame(f"comparisons/{id}/{name}") if run.has(f"comparisons/{id}/{name}.parquet") else None
+
+
+def difference_names(pairs: list[tuple[str, str]], record: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Pair of groups -> the name of their difference; B alone may have been comparable with the base."""
+    a = record["config"]["a"]
+    named = {}
+    for k, pair in enumerate(pairs):
+        named[pair] = DIFFERENCES[0] if k == 0 else DIFFERENCES[1] if pair[0] == a else DIFFERENCES[2]
+    return named
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def matchings(key: tuple[str, str], id: str, domain: str, pair: tuple[str, str]) -> pd.DataFrame:
+    """How many motifs are found over-represented on each side, by how the text was matched.
+
+    Columns: matched, tested, a, b (discoveries on that side), both (also discovered on that side at equal units) and
+    lost (discoveries at equal units that are none here). A matching that was not tested has no row.
+    """
+    chosen = [("a", "=", pair[0]), ("b", "=", pair[1]), ("domain", "=", domain)]
+    frame = Run(key[0]).frame(f"comparisons/{id}/comparison", ["motif_id", "matched", "z", "p_adj"], chosen)
+    side = np.where(frame["p_adj"] <= data.ALPHA, np.sign(frame["z"]), 0).astype(int)
+    found = {how: dict(zip(part["motif_id"], side[part.index], strict=True)) for how, part in frame.groupby("matched")}
+    headline = {m: s for m, s in found.get(MATCHED[0], {}).items() if s}
+    made = []
+    for how in MATCHED:
+        if how in found:
+            own = {m: s for m, s in found[how].items() if s}
+            both = sum(headline.get(m) == s for m, s in own.items())
+            sides = list(own.values())
+            counted = {"tested": len(found[how]), "a": sides.count(1), "b": sides.count(-1)}
+            made.append({"matched": how} | counted | {"both": both, "lost": len(headline) - both})
+    return pd.DataFrame(made, columns=["matched", "tested", "a", "b", "both", "lost"])
+
+
+@st.cache_data(max_entries=16, show_spinner="Setting the pairs side by side …")
+def marks(key: tuple[str, str], id: str, domain: str, matched: str, pairs: tuple[tuple[str, str], ...]) -> pd.DataFrame:
+    """Motifs discovered in any pair: text, and for each pair k its mark_k and z_k, the most and strongest first.
+
+    mark_k: first | second, the group of the pair that over-uses the motif; else `not told apart` or `not tested`.
+    """
+    columns = ["a", "b", "motif_id", "text", "z", "p_adj"]
+    chosen = [("domain", "=", domain), ("matched", "=", matched)]
+    frame = Run(key[0]).frame(f"comparisons/{id}/comparison", columns, chosen)
+    frame["mark"] = np.select([frame["p_adj"] > data.ALPHA, frame["z"] > 0], [SAME, "first"], default="second")
+    frame = frame[frame["motif_id"].isin(frame.loc[frame["mark"] != SAME, "motif_id"])]
+    wide = frame.drop_duplicates("motif_id")[["motif_id", "text"]].set_index("motif_id")
+    for k, (a, b) in enumerate(pairs):
+        own = frame[(frame["a"] == a) & (frame["b"] == b)].set_index("motif_id")
+        wide[f"mark_{k}"] = own["mark"].reindex(wide.index).fillna(NOT_TESTED)
+        wide[f"z_{k}"] = own["z"].reindex(wide.index)
+    z = wide[[f"z_{k}" for k in range(len(pairs))]].abs()
+    told = wide[[f"mark_{k}" for k in range(len(pairs))]].isin(["first", "second"]).sum(axis=1)
+    order = np.lexsort((wide.index.to_numpy().astype(str), -z.max(axis=1).to_numpy(), -told.to_numpy()))
+    return wide.iloc[order].reset_index()
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def curve(key: tuple[str, str]) -> pd.DataFrame | None:
+    """Accuracy against tokens, as `collect` wrote it; None where the traces were imported."""
+    run = Run(key[0])
+    return run.frame("curve") if run.has("curve.parquet") else None
+
+
+@st.cache_data(max_entries=8, show_spinner="Working out accuracy against tokens …")
+def curve_of_traces(key: tuple[str, str]) -> pd.DataFrame:
+    """The same table, worked out of the traces of the run; tokens are null where the traces tell of none."""
+    from dsl_probe.collect.curve import CURVE_COLUMNS, curve_table
+
+    frame = curve_table(Run(key[0]).each_shard("traces", CURVE_COLUMNS)).to_pandas()
+    frame.loc[frame["tokens"] == 0, "tokens"] = np.nan
+    return frame
