@@ -31,7 +31,7 @@ def _sequences(mined: tuple[str, str], least: int, row: int, other: int) -> None
     table = together.sequence_table(ids[0], ids[1], longest[0], text, units[0], least)
     st.subheader("Longest common sequences")
     st.caption(
-        f"{shares[0]} of the units on the left and {shares[1]} on the right stand in sequences of {least} units or "
+        f"{shares[0]} of the units of the first and {shares[1]} of the second stand in sequences of {least} units or "
         "more that the other has too, in any order; echoes of the prompt and format are left out. Two answers to one "
         "problem share its words and numbers: this does not show a common language."
     )
@@ -42,9 +42,9 @@ def _sequences(mined: tuple[str, str], least: int, row: int, other: int) -> None
         alt="Common sequences of units",
         key="common_sequences",
         column_config={
-            "text": st.column_config.TextColumn("sequence, as on the left", width="large"),
-            "left": st.column_config.NumberColumn("times on the left"),
-            "right": st.column_config.NumberColumn("times on the right"),
+            "text": st.column_config.TextColumn("sequence, as in the first", width="large"),
+            "left": st.column_config.NumberColumn("times in the first"),
+            "right": st.column_config.NumberColumn("times in the second"),
         },
     )
 
@@ -62,7 +62,7 @@ def _motifs(mined: tuple[str, str], row: int, other: int) -> None:
         key="common_motifs",
         column_config={
             "text": st.column_config.TextColumn("motif", width="large"),
-            "left": st.column_config.NumberColumn("uses on the left"),
-            "right": st.column_config.NumberColumn("uses on the right"),
+            "left": st.column_config.NumberColumn("uses in the first"),
+            "right": st.column_config.NumberColumn("uses in the second"),
         },
     )

@@ -175,7 +175,7 @@ def choose_other(row: int) -> int | None:
     problem = facts["problem_id"].iloc[row]
     groups = sorted(set(facts["group"].dropna().astype(str)))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        of = labels.pick("Beside it, of the same problem", [NOTHING, *groups], "beside", width=340)
+        of = labels.pick("Trace beside it", [NOTHING, *groups], "beside", width=340, help="of the same problem")
         if of == NOTHING:
             return None
         same = facts["problem_id"].eq(problem) & facts["group"].astype(str).eq(of) if isinstance(problem, str) else []
