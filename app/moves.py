@@ -10,6 +10,8 @@ from dsl_probe.store import Run
 
 # Nodes that are drawn: the most used.
 MOST = 40
+# Edges that are drawn beside those of the selected node.
+_EDGES = 100
 _TABLE = 300
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _REST = "#9a9a9a"
@@ -17,7 +19,8 @@ _REST = "#9a9a9a"
 
 @st.cache_data(max_entries=16, show_spinner="Following the moves …")
 def graph(key: tuple[str, str], group: str, language: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Nodes (label, count, community; index: code) and edges (source, target, count) of a group's moves.
+    """Nodes (label, count, community, gap: whether it is `other`; index: code) and edges (source, target, count) of the
+    moves of a group.
 
     language: None for the entries of the run's lexicon, else a language's own words and phrases. What stands between
     uses is the move `other`.
@@ -28,9 +31,9 @@ def graph(key: tuple[str, str], group: str, language: str | None) -> tuple[pd.Da
     made = transition_graph(found.sequences, found.labels)
     part = {n: i for i, nodes in enumerate(communities(made)) for n in nodes}
     nodes = pd.DataFrame(
-        [(n, a["label"], a["count"], part[n]) for n, a in made.nodes(data=True)],
-        columns=["code", "label", "count", "community"],
-    )
+        [(n, a["label"], a["count"], part[n], n == len(found.labels) - 1) for n, a in made.nodes(data=True)],
+        columns=["code", "label", "count", "community", "gap"],
+    ).astype({"gap": bool})
     edges = pd.DataFrame(list(made.edges(data="count")), columns=["source", "target", "count"])
     return nodes.sort_values(["count", "code"], ascending=[False, True]).set_index("code"), edges
 
@@ -58,13 +61,18 @@ def neighbours(nodes: pd.DataFrame, edges: pd.DataFrame, node: int) -> pd.DataFr
 
 
 def drawn(nodes: pd.DataFrame, edges: pd.DataFrame, chosen: int) -> tuple[dict[str, Any], list[int]]:
-    """ECharts options of the most used moves and the chosen one, and the codes of its nodes in their order."""
-    codes = nodes.index[:MOST].tolist()
+    """ECharts options of the most used moves and the chosen one, and the codes of its nodes in their order.
+
+    `other`, to which nearly all moves lead, is drawn only where it is chosen.
+    """
+    codes = nodes.index[~nodes["gap"]][:MOST].tolist()
     if chosen not in codes:
         codes.append(chosen)
     inside = edges[edges["source"].isin(codes) & edges["target"].isin(codes)]
     near = set(inside.loc[inside["source"] == chosen, "target"]) | set(inside.loc[inside["target"] == chosen, "source"])
-    most = max(int(nodes["count"].max()), 1)
+    own = (inside["source"] == chosen) | (inside["target"] == chosen)
+    inside = pd.concat([inside[own], inside[~own].nlargest(_EDGES, "count")])
+    most = max(int(nodes["count"].loc[codes].max()), 1)
     widest = max(int(inside["count"].max()), 1) if len(inside) else 1
     points = []
     for n in codes:
@@ -75,7 +83,7 @@ def drawn(nodes: pd.DataFrame, edges: pd.DataFrame, chosen: int) -> tuple[dict[s
                 "value": int(count),
                 "symbolSize": 8 + 30 * (count / most) ** 0.5,
                 "symbol": "diamond" if n == chosen else "circle",
-                "label": {"show": bool(n == chosen or n in near or n in codes[:12]), "formatter": _label(label)},
+                "label": {"show": bool(n == chosen or n in near or n in codes[:8]), "formatter": _label(label)},
                 "itemStyle": {
                     "color": _COLORS[part] if part < len(_COLORS) else _REST,
                     "opacity": 1 if n == chosen or n in near else 0.45,
@@ -101,12 +109,13 @@ def drawn(nodes: pd.DataFrame, edges: pd.DataFrame, chosen: int) -> tuple[dict[s
         "layout": "force",
         "force": {"initLayout": "circular", "repulsion": 220, "edgeLength": [60, 160], "layoutAnimation": False},
         "roam": True,
-        "zoom": 0.8,
+        "zoom": 0.65,
         "draggable": True,
         "selectedMode": "single",
         "edgeSymbol": ["none", "arrow"],
         "edgeSymbolSize": 6,
         "label": {"position": "right", "fontSize": 11, "textBorderWidth": 0, "color": "#808080"},
+        "labelLayout": {"hideOverlap": True},
         "data": points,
         "links": links,
     }
@@ -130,14 +139,16 @@ def show(key: tuple[str, str], group: str, language: str | None, key_of: str) ->
     box, clicked = f"move{key_of}", f"_clicked{key_of}"
     if box not in st.session_state:
         labels.asked(box, options, "move")
-    if st.session_state.get(box, options[0]) not in options:
-        st.session_state[box] = options[0]  # another language's
-    chosen = titles[st.selectbox("Move", options, key=box, bind="query-params")]
+    entries = [t for t in options if not nodes["gap"].loc[titles[t]]]
+    default = (entries or options)[0]
+    if st.session_state.get(box, default) not in options:
+        st.session_state[box] = default  # another language's
+    chosen = titles[st.selectbox("Move", options, options.index(default), key=box, bind="query-params")]
     options_of, codes = drawn(nodes, edges, chosen)
     st.caption(
         f"{len(nodes):,} moves, {len(edges):,} pairs of one right after the other"
-        f"{f'; the {MOST} most used are drawn' if len(nodes) > MOST else ''}. A colour is a community of moves, the "
-        "diamond the selected move. Select a node for its neighbours."
+        f"{f'; the {MOST} most used are drawn' if len(nodes) > MOST else ''}. `other` is what stands between entries. "
+        "A colour is a community of moves, the diamond the selected move. Select a node for its neighbours."
     )
     st.echarts_chart(
         options_of,

@@ -12,6 +12,7 @@ import data
 from dsl_probe.store import Run
 
 GRAPH_STATES = 60
+_LONG = 900
 number = st.column_config.NumberColumn
 
 
@@ -144,7 +145,8 @@ def productions(grammar: dict[str, Any]) -> None:
     """The productions as text."""
     st.markdown("**Productions** — `?` may be left out, `*` any number of times, `|` one of them")
     rules = sorted(grammar["productions"].items(), key=lambda rule: (rule[0][0] != "S", len(rule[0]), rule[0]))
-    st.code("\n".join(f"{name} -> {labels.visible(text)}" for name, text in rules), language=None, wrap_lines=True)
+    text = "\n".join(f"{name} -> {labels.visible(rule)}" for name, rule in rules)
+    st.code(text, language=None, wrap_lines=True, height=420 if len(text) > _LONG else "content")
 
 
 def categories(grammar: dict[str, Any], key: str) -> None:
