@@ -1,7 +1,7 @@
 """What the reader highlights: a place, a motif, discoveries, the lexicon by category, or what two traces share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import labels
 import numpy as np
@@ -30,7 +30,7 @@ class Mark:
     comparison: str = ""
     language: str = ""
     least: int = 1
-    pair: tuple[int, int] | None = field(default=None)
+    pair: tuple[int, int] | None = None
 
 
 def choose(run: Run, motif: dict | None, place: int | None, pair: tuple[int, int] | None) -> Mark:

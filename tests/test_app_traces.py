@@ -429,3 +429,31 @@ def test_the_drawing_holds_the_selected_node_and_no_markup_of_labels(module):
     }
     json.dumps(spec)
     assert moves.drawn(nodes, edges, 59)[1] == [*range(40), 59]
+
+
+# ---- hostile words
+
+
+def test_hostile_words_stay_words_side_by_side(show, tmp_path: Path):
+    evil = f"{SCRIPT} {MARKDOWN} {MARKS}"
+    given = [
+        r | {"model": f"{r['model']} {evil}", "domain": f"{r['domain']} {evil}", "text": f"{evil} {r['text']}"}
+        for r in rows(problems=12)
+    ]
+    run = Run.create(tmp_path / "run")
+    dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", given)])
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), workers=1)
+    models = sorted(set(run.traces(["model"])["model"]))
+    for name, model in zip("ab", models, strict=True):
+        dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=f"model={model}", name=name))
+    for page, query in (
+        ("traces", {"trace": 0, "beside": models[1]}),
+        ("language", {"language": "a", "beside_language": "b", "graph": "true"}),
+    ):
+        at = show(page, run.path, **query)
+        assert not at.exception and not at.error
+        for kind in (at.markdown, at.caption, at.info, at.warning, at.title, at.subheader):
+            for element in kind:
+                outside = element.value.replace("`", "")
+                assert "<script>" not in outside and "](javascript" not in outside, page
+    assert len([f for f in at.dataframe if "share" in f.value.columns]) == 4

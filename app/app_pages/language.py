@@ -145,7 +145,8 @@ def graph() -> None:
                 st.text(labels.one_line(id, 60))
             key = data.key(run, "traces", "mine", f"language.{id}")
             language = id if asked == beyond else None
-            if language and (private[n] is None or private[n].empty):
+            beyond_it = private[n]
+            if language and (beyond_it is None or beyond_it.empty):
                 st.caption("It has no words and phrases beyond a reference.")
             elif run.has("lexicon.parquet") or language:
                 moves.show(key, languages[id]["group"], language, "_beside" * n)
