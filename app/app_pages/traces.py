@@ -181,12 +181,8 @@ def choose_other(row: int) -> int | None:
         same = facts["problem_id"].eq(problem) & facts["group"].astype(str).eq(of) if isinstance(problem, str) else []
         rows = [int(r) for r in np.flatnonzero(same) if r != row]
         if not rows:
-            said = (
-                "no other trace of this problem"
-                if isinstance(problem, str)
-                else "that this trace is of no known problem"
-            )
-            st.text(f"There is {said}.")
+            known_problem = isinstance(problem, str)
+            st.text("There is none of this problem." if known_problem else "This trace is of no known problem.")
             return None
         known = {_sample(r): r for r in rows}
         if st.session_state.get("beside_sample") not in known:
