@@ -44,7 +44,7 @@ PAGES = [
         "app_pages/language.py",
         title="Language",
         icon=":material/translate:",
-        help="What one group writes as a language of its own: words its reference lacks, grammar, and its proof.",
+        help="What a group writes as a language of its own: words its reference lacks, grammar, its proof, its moves.",
     ),
     st.Page(
         "app_pages/growth.py",
@@ -56,7 +56,7 @@ PAGES = [
         "app_pages/traces.py",
         title="Traces",
         icon=":material/article:",
-        help="Read the traces, with a motif or the discoveries of a comparison highlighted.",
+        help="Read the traces, one or two of a problem side by side, with motifs highlighted.",
     ),
     st.Page(
         "app_pages/compare.py",

@@ -32,6 +32,16 @@ _CSS = """
   border-bottom: 2px solid color-mix(in srgb, #d55e00 80%, var(--st-text-color)); }
 .b { background: rgba(0, 114, 178, .3);
   border-bottom: 2px dashed color-mix(in srgb, #0072b2 70%, var(--st-text-color)); }
+.both, .word { background: rgba(204, 121, 167, .32); color: var(--st-text-color);
+  border-bottom: 2px solid color-mix(in srgb, #cc79a7 80%, var(--st-text-color)); }
+.word { border-bottom-style: double; border-bottom-width: 4px; }
+.phrase { background: rgba(86, 180, 233, .3); color: var(--st-text-color);
+  border-bottom: 2px dashed color-mix(in srgb, #56b4e9 65%, var(--st-text-color)); }
+.alone, .shared { background: rgba(230, 159, 0, .16); color: var(--st-text-color);
+  border-bottom: 2px dotted color-mix(in srgb, #e69f00 75%, var(--st-text-color)); }
+.step::before { content: attr(data-step); font: .65rem var(--st-font); vertical-align: super; margin: 0 .25em 0 .1em;
+  padding: 0 .25em; border: 1px solid var(--st-border-color); border-radius: .5em; user-select: none;
+  color: color-mix(in srgb, var(--st-text-color) 65%, var(--st-background-color)); }
 .shade { background-image: linear-gradient(rgba(0, 158, 115, var(--level)), rgba(0, 158, 115, var(--level))); }
 .now { outline: 2px solid var(--st-text-color); outline-offset: 1px; }
 .lines { border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius); max-height: 30rem;
@@ -55,7 +65,14 @@ export default function (component) {
   text.className = "text"
   text.tabIndex = 0
   const marks = []
-  for (const [words, kinds, note, level, tip] of data.pieces) {
+  for (const [words, kinds, note, level, tip, step] of data.pieces) {
+    if (step) {
+      const number = document.createElement("span")
+      number.className = "step"
+      number.dataset.step = step
+      number.title = "step " + step
+      text.appendChild(number)
+    }
     const span = document.createElement("span")
     span.textContent = words
     if (kinds) span.className = kinds
@@ -97,6 +114,18 @@ export default function (component) {
     key.className = kind
     key.textContent = " " + label + " "
     bar.appendChild(key)
+  }
+  // A browser offers the clipboard to pages of this machine and over https alone.
+  if (data.copy && navigator.clipboard) {
+    const copy = document.createElement("button")
+    copy.type = "button"
+    copy.textContent = "copy"
+    copy.title = "Copy the text"
+    copy.onclick = async () => {
+      await navigator.clipboard.writeText(text.textContent)
+      copy.textContent = "copied"
+    }
+    bar.appendChild(copy)
   }
   show()
   fresh.append(bar, text)
@@ -143,9 +172,11 @@ def reader(
     none: str = "",
     jump: bool = True,
     key: str | None = None,
+    copy: bool = False,
 ) -> None:
-    """Show a text cut into `pieces`; `jump` scrolls to the first highlight."""
-    _reader(data={"pieces": pieces, "legend": [list(x) for x in legend], "none": none, "jump": jump}, key=key)
+    """Show a text cut into `pieces`; `jump` scrolls to the first highlight; `copy` adds a button that copies it."""
+    shown = {"pieces": pieces, "legend": [list(x) for x in legend], "none": none, "jump": jump, "copy": copy}
+    _reader(data=shown, key=key)
 
 
 def kwic(lines: list[list[Any]], key: str) -> None:
@@ -158,11 +189,13 @@ def pieces(
     units: Mapping[str, np.ndarray],
     spans: Sequence[tuple[int, int, str, str]],
     shades: Sequence[tuple[int, int, float, str]] = (),
+    steps: Sequence[int] = (),
 ) -> list[list[Any]]:
-    """Cut a text into [words, classes, note, level, tip] for the reader.
+    """Cut a text into [words, classes, note, level, tip] for the reader; where a step begins also its number, from 1.
 
     spans: (start, stop, kind, note) in units, not overlapping. Echoes of the prompt and forced prefixes are greyed.
     shades: (start, stop, level from 0 to 1, tip) in characters, one a token: the underlay.
+    steps: first characters of steps, rising.
     """
     starts, stops = units["starts"], units["stops"]
     mark = np.zeros(len(text) + 1, np.int32)
@@ -177,7 +210,8 @@ def pieces(
     for i, (start, stop, _, _) in enumerate(shades, 1):
         token[start:stop] = i
     both = (token[:-1] * (len(spans) + 1) + mark[:-1]) * 2 + grey[:-1]
-    cuts = [0, *(np.flatnonzero(np.diff(both)) + 1).tolist(), len(text)]
+    number = {start: n for n, start in enumerate(steps, 1) if start < len(text)}
+    cuts = sorted({0, *(np.flatnonzero(np.diff(both)) + 1).tolist(), *number, len(text)})
     made = []
     for low, high in itertools.pairwise(cuts):
         if low == high:
@@ -187,7 +221,8 @@ def pieces(
             note = ""  # a highlight that the underlay cuts is one to step to
         level, tip = shades[token[low] - 1][2:] if token[low] else (0, "")
         classes = " ".join(filter(None, [kind, "echo" * int(grey[low])]))
-        made.append([labels.visible(text[low:high]), classes, note, round(level, 3), tip])
+        step = [number[low]] if low in number else []
+        made.append([labels.visible(text[low:high]), classes, note, round(level, 3), tip, *step])
     return made
 
 

@@ -153,7 +153,7 @@ def test_a_motif_without_probes_says_so(show, full: Run):
 
 def test_a_trace_opens_at_a_place_and_the_next_one_does_not(show, full: Run):
     at = show("traces", full.path, trace="3", place="40")
-    assert fine(at) and at.get_by_key("highlight_3_place").value == "place"
+    assert fine(at) and at.get_by_key("highlight_4_place").value == "place"
     next(b for b in at.button if b.label == "Next").click().run()
     assert at.number_input(key="trace").value == 4 and "place" not in at.query_params
     for place in ("x", "-1", "999999"):

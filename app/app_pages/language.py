@@ -1,18 +1,19 @@
-"""Language: the words and phrases of one group that its reference lacks, and the grammar of each of its domains."""
+"""Language: the words and phrases of one group that its reference lacks, the grammar of each of its domains, and the
+graph of its moves; of one language, or of two side by side."""
 
-import charts
 import labels
-import pandas as pd
+import moves
 import states
 import streamlit as st
+import tongue
 
 import data
 
-GRAPH_STATES = 60
+NOTHING = "nothing"
 
 run = data.current()
 st.title("Language")
-key = states.need_motifs(run)
+states.need_motifs(run)
 languages = run.languages()
 if not languages:
     labels.trouble(
@@ -22,76 +23,64 @@ if not languages:
         kind="info",
     )
     st.stop()
-id = labels.pick("Language", list(languages), "language", width=420)
-config, counts = languages[id], run.counts(f"language.{id}")
-key = data.key(run, "mine", f"language.{id}")
-states.warn_if_stale(run, f"language.{id}")
-against = f" against {labels.one_line(config['reference'], 100)} on the same problems" if config["reference"] else ""
-st.text(f"{counts['traces']:,} traces of {labels.one_line(config['group'], 100)}{against}")
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    first = labels.pick("Language", list(languages), "language", width=340)
+    second = NOTHING
+    if len(languages) > 1:
+        second = labels.pick("Language beside it", [NOTHING, *languages], "beside_language", width=340)
+ids = [first] if second in (NOTHING, first) else [first, second]
+if len(languages) == 1:
+    st.caption("To set another language beside it, learn one: `dsl-probe mine RUN --language.group model=OTHER`.")
+for id in ids:
+    states.warn_if_stale(run, f"language.{id}")
 
-lexicon = data.private_lexicon(key, id)
-st.subheader("Words and phrases beyond the reference")
-if lexicon is None:
-    st.caption("There was no reference, so what is this group's own cannot be told.")
-elif lexicon.empty:
-    st.caption("None: nothing is used three times as often as by the reference, and beyond chance.")
-else:
-    st.caption(
-        f"{counts['words']:,} words and {counts['phrases']:,} phrases used at least three times as often as by the "
-        f"reference; {counts['exchanged']:,} when each problem's traces are dealt to the two at random. "
-        "Over-represented against this reference: not shown to be new, to mean "
-        "anything or to matter. Select one to see its variants."
-    )
+
+def sides() -> list:
+    """A column a language."""
+    return st.columns(len(ids)) if len(ids) > 1 else [st.container()]
+
+
+def words() -> None:
+    """What each has beyond its reference, and for two the run's lexicon by their uses."""
+    for column, id in zip(sides(), ids, strict=True):
+        with column:
+            tongue.head(run, id)
+    st.subheader("Words and phrases beyond the reference")
+    for column, id, other in zip(sides(), ids, [*ids[1:], ids[0] if len(ids) > 1 else None], strict=True):
+        with column:
+            tongue.lexicon(run, id, other)
+    if len(ids) == 1:
+        return
+    groups = (languages[ids[0]]["group"], languages[ids[1]]["group"])
+    table = tongue.lexicon_of_two(data.key(run, "traces", "mine"), groups)
+    if table is None:
+        return
+    st.subheader("The run's lexicon in both")
+    st.caption("Uses of each entry, in all and in 100 traces; the most unequal first. No test: that is Compare's.")
     number = st.column_config.NumberColumn
-    picked = st.dataframe(
-        lexicon.assign(text=[labels.one_line(t, 300) for t in lexicon["text"]], domains=lexicon["domains"].map(list))[
-            [
-                "text",
-                "kind",
-                "count",
-                "reference_count",
-                "g2",
-                "support",
-                "problems",
-                "domains",
-                "exact_share",
-                "variants",
-            ]
-        ],
+    st.dataframe(
+        table.assign(text=[labels.one_line(t, 300) for t in table["text"]]).head(500),
         hide_index=True,
-        height=360,
-        key=f"private_{id}",
-        on_select="rerun",
-        selection_mode="single-row",
-        alt="Words and phrases of the language",
+        height=300,
+        key="lexicon_of_two",
+        alt="Uses of the run's lexicon by the two",
         column_config={
-            "text": st.column_config.TextColumn("word or phrase", width=360, pinned=True),
-            "count": number("uses", format="localized"),
-            "reference_count": number("by reference", format="localized"),
-            "g2": number("G2", format="%.0f", help="log-likelihood ratio; uses in one trace depend on each other"),
-            "support": number("traces", format="localized"),
-            "problems": number(format="localized"),
-            "domains": st.column_config.ListColumn("domains", help="used there at a twentieth of its highest rate"),
-            "exact_share": number("exact", format="%.2f", help="share of its uses that have every element"),
-            "variants": number(format="localized"),
+            "text": st.column_config.TextColumn("motif", width=300, pinned=True),
+            "first": number("uses, first", format="localized"),
+            "second": number("uses, second", format="localized"),
+            "rate_first": number("in 100 traces, first", format="%.1f"),
+            "rate_second": number("in 100 traces, second", format="%.1f"),
         },
     )
-    rows = picked.selection.rows
-    chosen = lexicon.iloc[rows[0] if rows and rows[0] < len(lexicon) else 0]
-    if chosen["kind"] == "phrase":
-        st.markdown(f"**Variants of** {labels.code(chosen['text'], 200)}")
-        variants: pd.DataFrame = data.variants(key, chosen["motif_id"], f"languages/{id}/")
-        st.dataframe(
-            variants.assign(text=[labels.one_line(t, 300) for t in variants["text"]])[["text", "count"]],
-            hide_index=True,
-            height=220,
-            alt="Variants of the phrase",
-            column_config={"text": st.column_config.TextColumn("as it is written", width=420)},
-        )
 
-# The dictionary takes some seconds, so it is not made before it is asked for.
-if lexicon is not None and not lexicon.empty and st.toggle("Translate a trace", key="translate"):
-    own = data.rows_of(key, config["group"])
+
+def translated(id: str) -> None:
+    """A trace beside its translation; the dictionary takes some seconds, so it is not made before it is asked for."""
+    key = tongue.key_of(run, id)
+    lexicon = data.private_lexicon(key, id)
+    if lexicon is None or lexicon.empty or not st.toggle("Translate a trace", key="translate"):
+        return
+    own = data.rows_of(key, languages[id]["group"])
     at = st.number_input(f"Trace, 1 to {len(own):,}", 1, len(own), 1, key="translated", width=220)
     row = int(own[at - 1])
     left, right = st.columns(2)
@@ -101,74 +90,75 @@ if lexicon is not None and not lexicon.empty and st.toggle("Translate a trace", 
     right.text(labels.visible(data.translation(key, row, id)))
     st.caption("A gloss says where an entry stands, by rule; it is no meaning.")
 
-grammars = data.grammars(key, id)
-st.subheader("Grammar")
-if not grammars:
-    st.caption("None was learnt (--language.no-grammar).")
-    st.stop()
-domain = labels.pick("Domain", list(grammars), "grammar_domain", width=420)
-grammar = grammars[domain]
-verdict, _, detail = grammar["verdict"].partition(": ")
-color = {"supported": "green", "contradicted": "red"}.get(verdict, "gray")
-st.markdown(f":{color}-badge[{verdict}] {detail}")
-if "bits" not in grammar:
-    st.stop()
-bits = grammar["bits"]
-st.caption(
-    f"Learnt on {grammar['traces']:,} traces, {grammar['units']:,} units; {grammar['held_out_accepted']:.0%} of the "
-    f"held-out traces parse. Bits a unit on {bits['units']:,} held-out units: lower explains more."
-)
+
+def grammar() -> None:
+    """Verdict, bits beside the nulls, productions, categories and automaton of a domain."""
+    st.subheader("Grammar")
+    learnt = {id: data.grammars(tongue.key_of(run, id), id) for id in ids}
+    domains = sorted(set().union(*learnt.values()))
+    if not domains:
+        st.caption("None was learnt (--language.no-grammar).")
+        return
+    domain = labels.pick("Domain", domains, "grammar_domain", width=420)
+    found = {id: own[domain] for id, own in learnt.items() if domain in own}
+    for column, id in zip(sides(), ids, strict=True):
+        with column:
+            if len(ids) > 1:
+                st.text(labels.one_line(id, 60))
+            if id in found:
+                tongue.verdict(found[id])
+            else:
+                st.caption("It has no grammar of this domain.")
+    whole = {id: made for id, made in found.items() if "bits" in made}
+    if not whole:
+        return
+    tongue.bits(list(whole.items()))
+    if len(ids) == 1:
+        left, right = st.columns([3, 2])
+        with left:
+            tongue.productions(whole[ids[0]])
+        with right:
+            tongue.categories(whole[ids[0]], ids[0])
+        tongue.automaton(whole[ids[0]], f"{ids[0]}_{domain}")
+        return
+    for column, id in zip(sides(), ids, strict=True):
+        if id in whole:
+            with column:
+                tongue.productions(whole[id])
+                tongue.categories(whole[id], id)
 
 
-def _row(name: str, part: dict) -> dict:
-    return {
-        "text": name,
-        "Markov": f"{part['markov']:.3f} (order {part['markov_order']})",
-        "grammar": f"{part['grammar']:.3f}",
-        "grammar less Markov": labels.interval(part["difference"]),
-        "both": f"{part['both']:.3f}",
-        "both less Markov": labels.interval(part["difference_both"]),
-    }
+def graph() -> None:
+    """The graph of moves; it takes some seconds, so it is not made before it is asked for."""
+    st.subheader("Transition graph")
+    st.caption("Which entry of the lexicon follows which in the traces of the group.")
+    if not st.toggle("Draw the graph of moves", key="graph", bind="query-params"):
+        return
+    run_own = "the run's lexicon"
+    beyond = "words and phrases beyond the reference"
+    private = [data.private_lexicon(tongue.key_of(run, id), id) for id in ids]
+    choices = [run_own, beyond] if any(p is not None and len(p) for p in private) else [run_own]
+    asked = labels.pick("Moves of", choices, "moves_of", width=340) if len(choices) > 1 else run_own
+    for n, (column, id) in enumerate(zip(sides(), ids, strict=True)):
+        with column:
+            if len(ids) > 1:
+                st.text(labels.one_line(id, 60))
+            key = data.key(run, "traces", "mine", f"language.{id}")
+            language = id if asked == beyond else None
+            beyond_it = private[n]
+            if language and (beyond_it is None or beyond_it.empty):
+                st.caption("It has no words and phrases beyond a reference.")
+            elif run.has("lexicon.parquet") or language:
+                moves.show(key, languages[id]["group"], language, "_beside" * n)
+            else:
+                st.caption("This run was mined without a lexicon.")
+                continue
+            if st.toggle("Figures beside moves without order", key=f"figures{n}"):
+                moves.nulls(key, languages[id]["group"], language)
 
 
-st.dataframe(
-    pd.DataFrame([_row("as written", bits), _row("units shuffled within traces", bits["shuffled"])]),
-    hide_index=True,
-    alt="Bits a unit on held-out problems",
-)
-left, right = st.columns([3, 2])
-with left:
-    st.markdown("**Productions** — `?` may be left out, `*` any number of times, `|` one of them")
-    rules = sorted(grammar["productions"].items(), key=lambda rule: (rule[0][0] != "S", len(rule[0]), rule[0]))
-    st.code("\n".join(f"{name} -> {labels.visible(text)}" for name, text in rules), language=None, wrap_lines=True)
-with right:
-    st.markdown("**Categories** of more than one unit")
-    several = [(n, m) for n, m in zip(grammar["names"], grammar["categories"], strict=True) if len(m) > 1]
-    st.dataframe(
-        pd.DataFrame(
-            {"category": [labels.one_line(n, 60) for n, _ in several], "units": [list(m[:200]) for _, m in several]}
-        ),
-        hide_index=True,
-        height=300,
-        alt="Categories of units",
-    )
-if grammar["states"] > GRAPH_STATES:
-    st.caption(f"The automaton has {grammar['states']:,} states: too many to draw.")
-    st.stop()
-st.markdown(f"**The automaton**, {grammar['states']} states: 0 begins, squares may end. Select one for its edges.")
-picked = st.echarts_chart(
-    charts.automaton(grammar, labels.visible),
-    height=520,
-    renderer="svg",
-    key=f"automaton_{id}_{domain}",
-    on_select="rerun",
-    alt="The states of the automaton and what leads from one to another",
-)
-parts = [part for part in picked["selection"]["selected"] if part["data_type"] == "node"]
-chosen = {at for part in parts for at in part["data_indices"]} or {0}
-edges = [
-    {"from": a, "writes": labels.one_line(grammar["names"][c], 60), "to": b, "uses": n}
-    for a, c, b, n in grammar["edges"]
-    if a in chosen or b in chosen
-]
-st.dataframe(pd.DataFrame(edges), hide_index=True, alt="Edges of the selected state")
+words()
+if len(ids) == 1:
+    translated(ids[0])
+grammar()
+graph()

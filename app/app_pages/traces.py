@@ -1,18 +1,21 @@
-"""Traces: filter, step through them, and read one with a motif or the discoveries of a comparison highlighted."""
+"""Traces: filter, step through them, and read one, or two of a problem side by side, with highlights."""
 
 import labels
+import marks
 import numpy as np
-import pandas as pd
-import probed
+import pair
 import states
 import streamlit as st
+import take
+import together
 import tokens
+import underlays
 
 import data
-from dsl_probe.groups import parse_group
 
 # As the Compare page says it, so that a chosen domain is kept from page to page.
 ALL = "all"
+NOTHING = "nothing"
 
 run = data.current()
 st.title("Traces")
@@ -111,12 +114,13 @@ def choose(rows: np.ndarray) -> int | None:
         return None
     at = int(np.searchsorted(rows, row))
     inside = at < len(rows) and rows[at] == row
-    for place, label, icon, to in (
-        (before, "Previous", ":material/chevron_left:", at - 1),
-        (after, "Next", ":material/chevron_right:", at + 1 if inside else at),
+    for place, label, icon, key_of, to in (
+        (before, "Previous", ":material/chevron_left:", "P", at - 1),
+        (after, "Next", ":material/chevron_right:", "N", at + 1 if inside else at),
     ):
         there = 0 <= to < len(rows)
-        place.button(label, icon=icon, disabled=not there, on_click=_go, args=(int(rows[to]) if there else None,))
+        goal = (int(rows[to]) if there else None,)
+        place.button(label, icon=icon, disabled=not there, on_click=_go, args=goal, shortcut=key_of)
     count = f"{len(rows):,} match"
     where.caption(f"{at + 1:,} of {count}" if inside else f"{count}; this one is not among them")
     return int(row)
@@ -139,7 +143,7 @@ def asked_place(text: str) -> int | None:
     return None
 
 
-def head(trace: dict, row: int) -> None:
+def head(trace: dict, row: int, narrow: bool = False) -> None:
     """Where the trace comes from, and how it ended."""
     verdict, color, icon = {
         True: ("correct", "green", ":material/check:"),
@@ -149,7 +153,7 @@ def head(trace: dict, row: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(verdict, color=color, icon=icon)
         st.text(labels.one_line(trace["run"] or trace["model"], 110))
-    left, right = st.columns(2)
+    left, right = [st.container()] * 2 if narrow else st.columns(2)
     came = {
         "domain": "domain",
         "problem_id": "problem",
@@ -161,177 +165,114 @@ def head(trace: dict, row: int) -> None:
     for column, names in ((left, came), (right, ended)):
         known = {n: trace[c] for c, n in names.items() if trace[c] not in (None, "")}
         column.text("\n".join(f"{n}: {labels.one_line(str(v), 60)}" for n, v in known.items()) or "no answer recorded")
-    with st.container():
+    with st.container(horizontal=True, vertical_alignment="center"):
+        take.buttons(key, row)
         st.caption(f"trace {row} · id {labels.code(trace['trace_id'], 120)}")
 
 
-def side(trace: dict, config: dict) -> str:
-    """Which group of a comparison a trace belongs to, in words."""
-    asked = {g: parse_group(config[g]) for g in "ab"}
-    if not all(c in trace for group in asked.values() for c in group):
-        return ""
-    held = [g for g, group in asked.items() if all(_as_text(trace[c]) == v for c, v in group.items())]
-    return f"This trace is of group {' and '.join(held).upper()}." if held else "This trace is of neither group."
-
-
-def _as_text(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def spans(units: dict, motif: dict | None, row: int, place: int | None) -> tuple[list, list, str]:
-    """What to highlight: spans in units, legend, and what to say if there is none."""
-    done = run.comparisons()
-    kinds = (
-        (["place"] if place is not None else [])
-        + (["motif"] if motif else [])
-        + (["discoveries"] if done else [])
-        + ["nothing"]
-    )
+def choose_other(row: int) -> int | None:
+    """The trace to show beside: another model's, or another sample, of the same problem."""
+    problem = facts["problem_id"].iloc[row]
+    groups = sorted(set(facts["group"].dropna().astype(str)))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = st.segmented_control(
-            "Highlight", kinds, default=kinds[0], required=True, key=f"highlight_{len(kinds)}_{kinds[0]}"
-        )
-        if kind == "discoveries":
-            id = states.choose_comparison(done)
-            least = st.segmented_control("Shortest", [1, 2, 3], default=1, required=True, key="least", help="in units")
-    if kind == "place" and place is not None:
-        return at_place(units, place)
-    if kind == "motif" and motif:
-        where = data.occurrences(mined, motif["motif_id"])
-        here = where[where["trace_row"] == row].sort_values("start")
-        found = [
-            (int(a), int(b), "motif", "copied from the prompt" if e else "motif")
-            for a, b, e in here[["start", "stop", "echo"]].itertuples(index=False)
-        ]
-        return found, [("motif", labels.one_line(motif["text"], 60))], "this trace does not hold the motif"
-    if kind == "discoveries":
-        patterns = data.discovery_patterns(data.key(run, f"compare.{id}"), mined, id)
-        patterns = {p: which for p, which in patterns.items() if len(p) >= (least or 1)}
-        forms = data.unit_forms(mined)
-        found = [
-            (a, b, which.lower(), f"over-represented in {which}")
-            for a, b, which in tokens.match([forms[i] for i in units["ids"]], patterns)
-            if not units["flags"][a:b].any()
-        ]
-        legend = [("a", f"A: {labels.short(done[id]['a'])}"), ("b", f"B: {labels.short(done[id]['b'])}")]
-        return found, legend, "no discovery of this comparison stands in this trace"
-    return [], [], ""
+        of = labels.pick("Trace beside it", [NOTHING, *groups], "beside", width=340, help="of the same problem")
+        if of == NOTHING:
+            return None
+        same = facts["problem_id"].eq(problem) & facts["group"].astype(str).eq(of) if isinstance(problem, str) else []
+        rows = [int(r) for r in np.flatnonzero(same) if r != row]
+        if not rows:
+            known_problem = isinstance(problem, str)
+            st.text("There is none of this problem." if known_problem else "This trace is of no known problem.")
+            return None
+        known = {_sample(r): r for r in rows}
+        if st.session_state.get("beside_sample") not in known:
+            st.session_state["beside_sample"] = next(iter(known))
+        if len(known) == 1:
+            return rows[0]
+        return known[st.selectbox("Sample", list(known), key="beside_sample", bind="query-params", width=260)]
 
 
-def at_place(units: dict, place: int) -> tuple[list, list, str]:
-    """The unit that follows a place: what the state there had not read."""
-    k = int(np.searchsorted(units["stops"], place, "right"))
-    found = [(k, k + 1, "motif", "the state has read up to here")] if k < len(units["stops"]) else []
-    return found, [("motif", "next after the place")], "the place is the end of the text"
+def _sample(row: int) -> str:
+    trace = facts.iloc[row]
+    step = f"step {int(trace['step'])}, " if trace["step"] == trace["step"] else ""
+    return f"{step}sample {trace['sample']}, row {row}"
 
 
-# Measure of the underlay -> (column, what the deepest shade stands for, unit).
-UNDERLAYS = {
-    "entropy": ("entropies", 4.0, "nats"),
-    "surprise": ("logprobs", 8.0, "nats"),
-    "shift": ("js", 0.5, "bits"),
-}
-
-
-def underlay(row: int, length: int) -> list[tuple[int, int, float, str]]:
-    """A choice of per-token scores or of a probe's read-outs to shade the text with, where there are such."""
-    scored, probes = data.score_names(run), probed.choices(run)
-    kinds = [*(UNDERLAYS if scored else []), *(["probe"] if probes else [])]
-    if not kinds:
-        return []
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = st.segmented_control(
-            "Underlay",
-            ["nothing", *kinds],
-            default="nothing",
-            required=True,
-            key="underlay",
-            bind="query-params",
-        )
-        if kind in UNDERLAYS:
-            name = st.selectbox("Scored by", scored, key="scored_by")
-        if kind == "probe":
-            probe = probes[labels.pick("Read out", list(probes), "readout", width=340)]
-            name, acts, target = probe
-            found = probed.readouts(data.key(run, f"probe.{name}"), name, acts, target, row)
-            questions = probed.unique({q: q for q in sorted(set(found["question"]))})
-            question = labels.pick("Question", list(questions), "question", width=180) if questions else None
-    if kind == "probe":
-        return read_out(found, questions[question], length) if question else not_read_out(probe)
-    return token_shades(kind, name, row) if kind in UNDERLAYS and name else []
-
-
-def read_out(found: pd.DataFrame, question: str, length: int) -> list[tuple[int, int, float, str]]:
-    """Stretches of text shaded by the probability that was read out at their beginning."""
-    own = found[found["question"] == question]
-    st.caption(
-        f"{len(own):,} states, layer {int(own['layer'].iloc[0])}, by the fit that did not see this problem. The "
-        "deepest shade stands for 1; each stretch has the read-out of the state at its beginning."
-    )
-    return probed.stretches(own, length, labels.one_line(question, 40))
-
-
-def not_read_out(probe: tuple[str, str, str]) -> list:
-    """Say which traces a probe was read out on."""
-    rows = probed.traces_read(data.key(run, f"probe.{probe[0]}"), *probe)
-    st.caption(f"This probe was not read out on this trace, but on {len(rows):,} others, the first of them {rows[0]}.")
-    return []
-
-
-def token_shades(kind: str, name: str, row: int) -> list[tuple[int, int, float, str]]:
-    """Per-token scores of one trace, as shades."""
-    column, deepest, unit = UNDERLAYS[kind]
-    scores = data.token_scores(run, name, row)
-    values = scores.get(column)
-    if not values:
-        st.caption("This scoring has no such values for this trace." + " It needs --against." * (kind == "shift"))
-        return []
-    st.caption(f"The deepest shade stands for {deepest:g} {unit} and more; rest on a token for its value.")
-    shades = []
-    for start, stop, value in zip(scores["starts"], scores["stops"], values, strict=True):
-        if value is not None and value == value:
-            value = -value if column == "logprobs" else value
-            shades.append((start, stop, 0.75 * min(max(value / deepest, 0), 1), f"{kind} {value:.2f} {unit}"))
-    return shades
-
-
-def read(row: int, motif: dict | None) -> None:
-    """The prompt and the text."""
+def shown(
+    row: int, mark: marks.Mark | None, underlay: underlays.Underlay | None, key_of: str, jump: bool = True
+) -> None:
+    """The text of one trace in the reader, with what there is to say of it."""
     trace = data.trace(key, row)
-    head(trace, row)
-    with st.expander("Prompt", expanded=len(trace["prompt"] or "") < 300):
-        st.text(labels.visible(trace["prompt"]) or "unknown: echoes of the prompt cannot be marked")
-    if not trace["text"]:
+    text = trace["text"]
+    if not text:
         st.info("This trace is empty.")
         return
-    place = asked_place(trace["text"])
-    if not mined[1]:
-        nothing = {name: np.zeros(0, np.int32) for name in ("starts", "stops", "flags")}
+    shades = underlays.shades(run, underlay, row, len(text))
+    if mark is None:
+        place = asked_place(text)
+        units = {name: np.zeros(0, np.int32) for name in ("starts", "stops", "flags")}
         if place is not None:
-            rest = np.array([max(len(trace["text"]), place + 1)], np.int32)
-            nothing = {"starts": np.array([place], np.int32), "stops": rest, "flags": np.zeros(1, np.int32)}
-        found, legend, none = at_place(nothing, place) if place is not None else ([], [], "")
-        shades = underlay(row, len(trace["text"]))
-        tokens.reader(tokens.pieces(trace["text"], nothing, found, shades), legend, none, key="reader")
-        labels.trouble(
-            "Nothing to highlight: the motifs have not been mined yet.",
-            command=f"dsl-probe mine {run.path}",
-            kind="info",
-        )
+            rest = np.array([max(len(text), place + 1)], np.int32)
+            units = {"starts": np.array([place], np.int32), "stops": rest, "flags": np.zeros(1, np.int32)}
+        found, legend, none = marks.at_place(units, place) if place is not None else marks.NONE
+        tokens.reader(tokens.pieces(text, units, found, shades), legend, none, key=key_of, copy=True)
         return
     units = data.trace_units(mined, row)
-    found, legend, none = spans(units, motif, row, place)
-    shades = underlay(row, len(trace["text"]))
+    found, legend, none = marks.find(run, mark, row, units)
     grey = [("echo", "copied from the prompt")] if (units["flags"] & 3).any() else []
-    tokens.reader(tokens.pieces(trace["text"], units, found, shades), [*legend, *grey], none, key="reader")
-    if legend and legend[0][0] == "a":
-        whose = side(trace, run.comparisons()[st.session_state["comparison"]])
-        st.caption(f"{whose} Discoveries over all domains at equal units; where several overlap, the leftmost longest.")
+    steps = together.steps(mined, row)
+    pieces = tokens.pieces(text, units, found, shades, steps)
+    tokens.reader(pieces, [*legend, *grey], none, jump=jump, key=key_of, copy=True)
+    if mark.kind == "discoveries":
+        st.caption(
+            f"{marks.side(trace, run.comparisons()[mark.comparison])} Discoveries over all domains at equal units; "
+            "where several overlap, the leftmost longest."
+        )
+
+
+def one(row: int, motif: dict | None) -> None:
+    """One trace."""
+    head(data.trace(key, row), row)
+    prompt(row)
+    place = asked_place(data.trace(key, row)["text"] or "") if mined[1] else None
+    mark = marks.choose(run, motif, place, None) if mined[1] and data.trace(key, row)["text"] else None
+    underlay = underlays.choose(run, row) if data.trace(key, row)["text"] else None
+    shown(row, mark, underlay, "reader")
+
+
+def two(row: int, other: int, motif: dict | None) -> None:
+    """Two traces of one problem side by side, and what they share."""
+    prompt(row)
+    mark = marks.choose(run, motif, None, (row, other)) if mined[1] else None
+    underlay = underlays.choose(run, row)
+    for column, at, name in zip(st.columns(2), (row, other), ("reader", "reader_beside"), strict=True):
+        with column:
+            head(data.trace(key, at), at, narrow=True)
+            shown(at, mark, underlay, name, jump=False)
+    if mark is not None:
+        pair.tables(run, mark, row, other)
+
+
+def prompt(row: int) -> None:
+    """The prompt, open where it is short."""
+    text = data.trace(key, row)["prompt"]
+    with st.expander("Prompt", expanded=len(text or "") < 300):
+        st.text(labels.visible(text) or "unknown: echoes of the prompt cannot be marked")
 
 
 matching, chosen_motif = filters()
 chosen = choose(matching)
 if chosen is not None:
-    read(chosen, chosen_motif)
+    beside = choose_other(chosen)
+    if beside is None:
+        one(chosen, chosen_motif)
+    else:
+        two(chosen, beside, chosen_motif)
+    if not mined[1]:
+        labels.trouble(
+            "Nothing to highlight: the motifs have not been mined yet.",
+            command=f"dsl-probe mine {run.path}",
+            kind="info",
+        )
 elif not len(matching):
     st.info("No trace matches these filters.")
