@@ -8,6 +8,7 @@ drawn rates. Same arguments, same bytes. It is for looking and timing only: noth
 """
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _motifs(rng: np.random.Generator, words: np.ndarray, n: int) -> tuple[np.nda
     return (
         flat,
         bounds,
-        [motif_id("words", words[flat[a:b]].tolist()) for a, b in zip(bounds, bounds[1:], strict=False)],
+        [motif_id("words", words[flat[a:b]].tolist()) for a, b in itertools.pairwise(bounds)],
     )
 
 
@@ -115,7 +116,7 @@ def _write_traces(run: Run, facts, words, picked, flat, bounds) -> list[str]:
         ends = np.cumsum(width[codes] + 1)
         ends -= np.repeat(np.concatenate([[0], ends])[edge[:-1]], per) + 1
         said = words[codes].tolist()
-        texts = [" ".join(said[a:b]) for a, b in zip(edge, edge[1:], strict=False)]
+        texts = [" ".join(said[a:b]) for a, b in itertools.pairwise(edge)]
         names = [f"trace-{r:06d}" for r in rows]
         made.append(run.write_shard("traces", low // SHARD, _traces(rows, names, texts, facts)))
         lists = [codes, ends - width[codes], ends, np.zeros(len(codes), np.uint8)]
@@ -177,7 +178,7 @@ def _write_mined(run: Run, words, flat, bounds, ids, where, facts, outputs: list
     rank = np.empty(n, np.int64)
     rank[order] = np.arange(n)
     lists = pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(words.tolist()).take(pa.array(flat)))
-    texts = [" ".join(words[flat[a:b]]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    texts = [" ".join(words[flat[a:b]]) for a, b in itertools.pairwise(bounds)]
     found = {
         "count": np.bincount(motif, minlength=n),
         "support": _pairs(motif, row, n),
