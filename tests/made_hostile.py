@@ -90,6 +90,6 @@ def _reword(run: Run, name: str, column: str = "text") -> None:
 
 def _claim(word: str) -> dict:
     evidence = {"measure": word, "value": 0.125, "ci_low": None, "ci_high": None, "n": 60}
-    made = {name: word for name in ("claim", "reading", "test", "group_a", "group_b", "base")}
+    made = {name: word for name in ("id", "claim", "test", "reading", "effect")}
     made |= {"verdict": "undecided", "value": 0.25, "ci_low": -0.5, "ci_high": 1.0, "n": 120}
     return made | {"evidence": [evidence], "threats": [word]}

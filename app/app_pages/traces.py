@@ -22,7 +22,7 @@ facts = data.trace_facts(key)
 
 
 def _values(column: str) -> list[str]:
-    return [ALL, *sorted(set(facts[column].dropna().astype(str)) - {ALL})]
+    return [ALL, *sorted(set(facts[column].cat.categories) - {ALL})]
 
 
 def _first() -> None:
@@ -41,7 +41,7 @@ def filters() -> tuple[np.ndarray, dict | None]:
         for column, label, width in (("group", "Model or training run", 340), ("domain", "Domain", 170)):
             value = labels.pick(label, _values(column), column, width=width, on_change=_first)
             if value != ALL:
-                keep &= (facts[column].astype(str) == value).to_numpy()
+                keep &= (facts[column] == value).to_numpy()
         judged = st.selectbox(
             "Answer",
             [ALL, "correct", "wrong", "not judged"],
@@ -58,7 +58,7 @@ def filters() -> tuple[np.ndarray, dict | None]:
         if facts["finish"].notna().any():
             finish = labels.pick("Finish", _values("finish"), "finish", width=120, on_change=_first)
             if finish != ALL:
-                keep &= (facts["finish"].astype(str) == finish).to_numpy()
+                keep &= (facts["finish"] == finish).to_numpy()
         motif = None
         if mined[1]:
             asked = st.text_input(
