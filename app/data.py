@@ -114,13 +114,13 @@ def motif_ids(key: tuple[str, str]) -> frozenset[str]:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def counts(key: tuple[str, str]) -> pd.DataFrame:
     """Counts by motif, model and domain; `motif` is the row in `motifs`."""
-    columns = ["motif_id", "model", "domain", "count", "support", "problems"]
+    columns = ["motif_id", "model", "domain", "count", "support", "problems", "units"]
     table = Run(key[0]).table("counts", columns, dictionary=columns[:3]).unify_dictionaries().combine_chunks()
     codes = table["motif_id"].combine_chunks()
     rank = pc.index_in(codes.dictionary, motifs(key)["motif_id"].combine_chunks()).to_numpy(zero_copy_only=False)
     frame = table.drop_columns(["motif_id"]).to_pandas()
     # Half the memory: no count of a motif is above what 32 bits hold.
-    frame = frame.astype(dict.fromkeys(columns[3:], np.int32))
+    frame = frame.astype(dict.fromkeys(columns[3:6], np.int32))
     frame["motif"] = rank.astype(np.int32)[codes.indices.to_numpy()] if len(frame) else np.zeros(0, np.int32)
     return frame
 
@@ -160,7 +160,7 @@ def motif_counts(key: tuple[str, str], motif_id: str) -> pd.DataFrame:
     """Count, rate per 1,000 units, support and problems of one motif by model and domain."""
     at = pc.index(motifs(key)["motif_id"], pa.scalar(motif_id, pa.string())).as_py()
     own = counts(key)[lambda t: t["motif"] == at].drop(columns="motif")
-    every = cells(key).merge(own, on=["model", "domain"], how="left")
+    every = cells(key).merge(own.drop(columns="units"), on=["model", "domain"], how="left")
     every = every.fillna({"count": 0, "support": 0, "problems": 0}).astype(
         {"count": int, "support": int, "problems": int}
     )

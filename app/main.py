@@ -123,7 +123,7 @@ def _choose(options: argparse.Namespace) -> Path | None:
     found = {path.name: path for path in every if root in path.resolve().parents}
     if len(found) < len(every):
         with st.sidebar:
-            st.caption(f"{len(every) - len(found)} more by links out of this folder are not offered; open one by --run.")
+            st.caption(f"{len(every) - len(found)} behind links out of this folder are not offered; open one by --run.")
     if not found:
         return None
     st.session_state["run_in_url"] = True

@@ -98,7 +98,10 @@ def test_hostile_words_are_shown_and_never_act(evil: Run, labels):
             said.append(page.locator("[data-testid=stMain]").inner_text())
             links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
             assert all(urlsplit(link).hostname in LOCAL for link in links), (view, links)
-            assert page.locator(":is(iframe, form[action], base, object, embed, video, meta[http-equiv=refresh])").count() == 0
+            assert (
+                page.locator(":is(iframe, form[action], base, object, embed, video, meta[http-equiv=refresh])").count()
+                == 0
+            )
             handlers = "all => all.flatMap(e => [...e.attributes]).filter(a => a.name.startsWith('on')).length"
             assert page.eval_on_selector_all("[data-testid=stMain] *", handlers) == 0
             wide, room = page.eval_on_selector("[data-testid=stMain]", "e => [e.scrollWidth, e.clientWidth]")

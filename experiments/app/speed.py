@@ -87,11 +87,11 @@ def server_pid() -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds to the first page; seconds, and seconds of the server's processor, of each interaction; highest memory in
-    GB; load of the machine before and after.
+    """Seconds, and seconds of the server's processor, to the first page and of each interaction; highest memory in GB;
+    load of the machine before and after.
     """
 
-    first: float
+    first: tuple[float, float]
     times: dict[str, list[float]]
     work: dict[str, list[float]]
     peak: float
@@ -239,12 +239,13 @@ def measure(path: Path, n: int, parts: list[str]) -> Measured:
     lent, run, quiet = shots(), Run(path), os.getloadavg()[0]
     with lent.serving("--run", str(path.resolve())) as address, lent.chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        begun = time.perf_counter()
+        pid = server_pid()
+        begun, before = time.perf_counter(), spent(pid)
         page.goto(address)
         page.wait_for_selector("[data-testid=stMain] h3 >> text=Limits", timeout=90_000)
         page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=90_000)
-        first = time.perf_counter() - begun
-        watched = Watched(page, address, server_pid())
+        first = (time.perf_counter() - begun, spent(pid) - before)
+        watched = Watched(page, address, pid)
         for part in parts:
             print(f"{path.name}: {part}", flush=True)
             PARTS[part](watched, run, n)
@@ -281,7 +282,7 @@ def report(found: dict[str, Measured], facts: dict[str, str], n: int) -> str:
     def row(what: str, cells: list[list[str]]) -> str:
         return f"| {what} | " + " | ".join(" | ".join(own) for own in cells) + " |"
 
-    first = [[cell(found[name].first, LIMITS["first"]), "", ""] for name in names]
+    first = [[cell(found[name].first[0], LIMITS["first"]), "", f"{found[name].first[1]:.2f}"] for name in names]
     lines.append(row("first page after the server's start", first))
     for what in found[names[0]].times:
         cells = []
