@@ -29,16 +29,17 @@ def _named(row: dict) -> dict:
 
 def traces() -> list[dict]:
     """The small corpus under hostile names, each hostile string in five traces of its own, and two traces of a kind."""
+    made = rows(problems=15)
     given = [
         _named(row) | {"text": row["text"].replace("zorp", hostile.SCRIPT), "problem_id": f"{word}{row['problem_id']}"}
-        for row, word in zip(rows(), np.resize(np.array(hostile.MORE, object), 240), strict=True)
+        for row, word in zip(made, np.resize(np.array(hostile.MORE, object), len(made)), strict=True)
     ]
     by_problem: dict[str, str] = {}
     for k, row in enumerate(given):  # one name for a problem, so that the groups answer the same
         plain = row["problem_id"][-8:]
         row["problem_id"] = by_problem.setdefault(plain, row["problem_id"])
         if row["model"] == NAMES["model-b"]:
-            row |= {"run": hostile.LINKS[0], "step": k // 60}
+            row |= {"run": hostile.LINKS[0], "step": k // 30}
     for word in hostile.EVERY:
         one = {name: word for name in ("text", "prompt", "answer", "reference", "regime", "finish")}
         one |= {"model": word or "(none)", "domain": word or "(none)"}

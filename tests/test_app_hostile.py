@@ -1,7 +1,9 @@
 """Hostile words on every page of the app, in a real browser that refuses to leave this machine and counts who tries."""
 
+import csv
 import importlib
 import importlib.util
+import io
 import re
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import hostile
 import made_hostile
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -92,7 +95,7 @@ def test_hostile_words_are_shown_and_never_act(evil: Run, labels):
         context.on("page", lambda p: outside.append(f"a window was opened: {p.url}") if p != page else None)
         for view in views:
             page.goto(f"{address}/{view}")
-            shots.settle(page, 0.7)
+            shots.settle(page, 0.4)
             assert urlsplit(page.url).hostname in LOCAL
             assert page.locator("[data-testid=stException]").count() == 0, view
             said.append(page.locator("[data-testid=stMain]").inner_text())
@@ -140,6 +143,25 @@ def test_no_page_puts_hostile_words_into_markdown(monkeypatch: pytest.MonkeyPatc
             outside = CODE.sub("", element.value)
             assert not re.findall(r"<script|onload|evil\.example|\]\(java|alert\(", outside)
             assert not any(mark in element.value for mark in "\x00\x07\x1b\u202e\u2066\u2067")
+
+
+# ---- downloads
+
+
+def test_no_downloaded_cell_is_a_formula(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT / "app"))
+    downloads = importlib.import_module("downloads")
+    words = [*hostile.EVERY, "\n=1+1", "-2", "+1.5e3", "＝1"]
+    frame = pd.DataFrame({"text": words, hostile.FORMULAS[0]: words, "n": range(len(words))}).astype(
+        {"text": "category"}
+    )
+    header, *cells = list(csv.reader(io.StringIO(downloads.csv(frame).decode(), newline="")))
+    assert header == ["text", "'" + hostile.FORMULAS[0], "n"]
+    assert [int(row[2]) for row in cells] == list(range(len(words)))
+    for word, (first, second, _) in zip(words, cells, strict=True):
+        assert first == second and first.removeprefix("'") == word.removeprefix("'")
+        numeric = re.fullmatch(r"[+-]?[0-9.e]+", first)
+        assert numeric or first.lstrip()[:1] not in {"=", "+", "-", "@", "＝"}
 
 
 # ---- addresses

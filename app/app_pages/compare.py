@@ -1,6 +1,7 @@
 """Compare: which motifs one group over-uses, each with its test."""
 
 import charts
+import downloads
 import labels
 import pandas as pd
 import states
@@ -199,7 +200,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         )
     st.download_button(
         "Download CSV",
-        lambda: rows.drop(columns="abs_z").to_csv(index=False).encode(),
+        lambda: downloads.csv(rows.drop(columns="abs_z")),
         on_click="ignore",
         file_name=f"{id}.{matched.replace(' ', '-')}.csv",
         mime="text/csv",
