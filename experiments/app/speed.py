@@ -265,7 +265,7 @@ def report(found: dict[str, Measured], facts: dict[str, str], n: int) -> str:
         "times at least, in headless Chromium at 1280 x 900: seconds from the key or click to when the script ended "
         "and the browser had drawn, and the seconds of processor time that the server took for it. Server and browser "
         "share the cores with whatever else runs: the load of the machine (before and after) was "
-        f"{loads}; where it is above {os.cpu_count()}, the seconds are inflated by about as much, and the processor "
+        f"{loads}; where it is above {os.cpu_count()}, the seconds hold the wait for a core too, and the processor "
         "time is the fairer figure. The runs are made up (`generate.py`); a corpus of longer traces has more to read.",
         "",
         f"Asked: first page at most {LIMITS['first']} s, each median at most {LIMITS['median']} s and 95th percentile "
