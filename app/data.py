@@ -114,20 +114,23 @@ def motif_ids(key: tuple[str, str]) -> frozenset[str]:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def counts(key: tuple[str, str]) -> pd.DataFrame:
     """Counts by motif, model and domain; `motif` is the row in `motifs`."""
-    table = (
-        Run(key[0]).table("counts", dictionary=["motif_id", "model", "domain"]).unify_dictionaries().combine_chunks()
-    )
+    columns = ["motif_id", "model", "domain", "count", "support", "problems", "units"]
+    table = Run(key[0]).table("counts", columns, dictionary=columns[:3]).unify_dictionaries().combine_chunks()
     codes = table["motif_id"].combine_chunks()
-    rank = pd.Index(motifs(key)["motif_id"].to_pylist()).get_indexer(codes.dictionary.to_pylist())
+    rank = pc.index_in(codes.dictionary, motifs(key)["motif_id"].combine_chunks()).to_numpy(zero_copy_only=False)
     frame = table.drop_columns(["motif_id"]).to_pandas()
-    frame["motif"] = rank[codes.indices.to_numpy()] if len(frame) else np.zeros(0, np.int64)
+    # Half the memory: no count of a motif is above what 32 bits hold.
+    frame = frame.astype(dict.fromkeys(columns[3:6], np.int32))
+    frame["motif"] = rank.astype(np.int32)[codes.indices.to_numpy()] if len(frame) else np.zeros(0, np.int32)
     return frame
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def cells(key: tuple[str, str]) -> pd.DataFrame:
     """Counted units by model and domain."""
-    return counts(key)[["model", "domain", "units"]].drop_duplicates(ignore_index=True)
+    columns = ["model", "domain", "units"]
+    table = Run(key[0]).table("counts", columns, dictionary=columns[:2]).unify_dictionaries()
+    return table.group_by(columns, use_threads=False).aggregate([]).to_pandas()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -168,6 +171,12 @@ def search_motifs(
 
     A regular expression is RE2, which takes linear time. Raises pyarrow.ArrowInvalid if it is none.
     """
+    cell = (tuple(models or ()), tuple(domains or ()))
+    return _matching(key, text, regex, lengths, *cell, hide_format, sort, descending)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _matching(key, text, regex, lengths, models, domains, hide_format, sort, descending) -> pd.DataFrame:
     table = motifs(key)
     keep = np.ones(table.num_rows, bool)
     if text:
@@ -178,21 +187,34 @@ def search_motifs(
     if lengths:
         n = table["length"].to_numpy()
         keep &= (n >= lengths[0]) & (n <= lengths[1])
-    part, units = counts(key), cells(key)
-    for column, chosen in (("model", models), ("domain", domains)):
-        if chosen:
-            part, units = part[part[column].isin(chosen)], units[units[column].isin(chosen)]
-    count = np.bincount(part["motif"], part["count"], table.num_rows).astype(np.int64)
+    count, units = _counted(key, models, domains)
     if models or domains:
         keep &= count > 0
     rows = np.flatnonzero(keep)
-    found = table.take(pa.array(rows)).to_pandas()
-    found["count"] = count[rows]
-    found["rate"] = 1000 * found["count"] / max(int(units["units"].sum()), 1)
-    return found.sort_values([sort, "motif_id"], ascending=[not descending, True], ignore_index=True)
+    found = table.take(pa.array(rows)).set_column(3, "count", pa.array(count[rows]))
+    found = found.append_column("rate", pa.array(1000 * count[rows] / max(units, 1)))
+    order = [(sort, "descending" if descending else "ascending"), ("motif_id", "ascending")]
+    return found.sort_by(order).to_pandas()
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _counted(key: tuple[str, str], models: tuple[str, ...], domains: tuple[str, ...]) -> tuple[np.ndarray, int]:
+    """Count of each motif in the chosen models and domains (all of them, where none is chosen), and their units."""
+    part, units = counts(key), cells(key)
+    keep = np.ones(len(part), bool)
+    for column, chosen in (("model", models), ("domain", domains)):
+        if chosen:
+            keep &= part[column].isin(chosen).to_numpy()
+            units = units[units[column].isin(chosen)]
+    motif, count = (part[name].to_numpy()[keep] for name in ("motif", "count"))
+    every = np.bincount(motif, count, motifs(key).num_rows).astype(np.int64)
+    return every, int(units["units"].sum())
 
 
 # ---- comparisons
+
+# Columns with few values: a code a row is a tenth of the memory.
+_FEW = ["a", "b", "base", "domain", "design", "matched", "novelty", "verdict"]
 
 
 def comparison_record(run: Run, id: str) -> dict[str, Any]:
@@ -228,19 +250,23 @@ def comparison(
     """
     a, b = pair or pairs(comparison_record(Run(key[0]), id))[0]
     chosen = [("a", "=", a), ("b", "=", b), ("domain", "=", domain), ("matched", "=", matched)]
-    frame = Run(key[0]).table(f"comparisons/{id}/comparison", filters=chosen).to_pandas()
+    table = Run(key[0]).table(f"comparisons/{id}/comparison", filters=chosen)
+    for name in _FEW:
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
+    table = table.append_column("abs_z", pc.abs(table["z"]))
+    frame = table.sort_by([("abs_z", "descending"), ("motif_id", "ascending")]).to_pandas()
     found = (frame["p_adj"] <= ALPHA).to_numpy()
     frame["side"] = np.where(~found, "not told apart", np.where(frame["z"] > 0, "A", "B"))
-    frame["abs_z"] = frame["z"].abs()
-    return frame.sort_values(["abs_z", "motif_id"], ascending=[False, True], ignore_index=True)
+    return frame
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def discovery_patterns(key: tuple[str, str], mined: tuple[str, str], id: str) -> dict[tuple[str, ...], str]:
     """Pattern -> A or B, for the discoveries over all domains at equal units."""
     frame = comparison(key, id, "all", "equal units")
-    side = dict(zip(frame["motif_id"], frame["side"], strict=True))
-    wanted = [m for m, s in side.items() if s in ("A", "B")]
+    found = frame[frame["side"] != "not told apart"]
+    side = dict(zip(found["motif_id"], found["side"], strict=True))
+    wanted = list(side)
     if not wanted:
         return {}
     table = Run(mined[0]).table("motifs", ["motif_id", "pattern"], filters=[("motif_id", "in", wanted)])
@@ -329,16 +355,18 @@ def lexicon_uses(key: tuple[str, str]) -> pd.DataFrame:
     entries = lexicon(key)
     ids = [] if entries is None else entries["motif_id"].tolist()
     rank = pd.Index(ids).get_indexer(codes.dictionary.to_pylist())
-    group = trace_facts(key)["group"].astype(str)
+    group = trace_facts(key)["group"].cat
+    names, k = group.categories.astype(str).tolist(), len(group.categories)
     motif = rank[codes.indices.to_numpy()] if len(codes) else np.zeros(0, np.int64)
-    found = pd.crosstab(motif, group.to_numpy()[table["trace_row"].to_numpy()])
-    return found.reindex(index=range(len(ids)), columns=sorted(group.unique()), fill_value=0)
+    cell = motif * k + group.codes.to_numpy()[table["trace_row"].to_numpy()]
+    found = np.bincount(cell[motif >= 0], minlength=len(ids) * k).reshape(len(ids), k)
+    return pd.DataFrame(found, columns=names)[sorted(names)]
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def lexicon_units(key: tuple[str, str]) -> pd.Series:
     """Units of text by model or training run."""
-    frame = counts(key).drop_duplicates(["model", "domain"])
+    frame = cells(key)
     return frame.groupby(frame["model"].astype(str))["units"].sum()
 
 

@@ -119,7 +119,11 @@ def _choose(options: argparse.Namespace) -> Path | None:
             st.caption("Run")
             st.text(labels.one_line(options.run.name, 40))
         return options.run
-    found = {path.name: path for path in find_runs(options.runs)}
+    every, root = find_runs(options.runs), options.runs.resolve()
+    found = {path.name: path for path in every if root in path.resolve().parents}
+    if len(found) < len(every):
+        with st.sidebar:
+            st.caption(f"{len(every) - len(found)} behind links out of this folder are not offered; open one by --run.")
     if not found:
         return None
     st.session_state["run_in_url"] = True

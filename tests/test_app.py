@@ -236,7 +236,7 @@ def test_trace_reader_and_neighbours(show, tiny_run: Path):
 
 def test_choices_of_another_run_or_page_give_way(show, tiny_run: Path, partial: dict[str, Path], tmp_path: Path):
     for name, path in (("a", tiny_run), ("b", partial["evil"])):
-        (tmp_path / name).symlink_to(path, target_is_directory=True)
+        shutil.copytree(path, tmp_path / name)
     at = show("compare", "--runs", tmp_path, run="a", domain="math", comparison="b-vs-a")
     assert at.selectbox(key="domain").value == "math"
     at.switch_page("app_pages/traces.py").run()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -23,7 +24,7 @@ def test_from_motif_to_trace(tiny_run: Path, tmp_path: Path):
     shots = load_shots()
     import dsl_probe
 
-    (tmp_path / "run").symlink_to(tiny_run, target_is_directory=True)
+    shutil.copytree(tiny_run, tmp_path / "run")
     evil = dsl_probe.Run.create(tmp_path / "evil")
     text = "<img src=x onerror=alert(1)><script>alert(2)</script> [x](javascript:alert(3)) zorp " * 3
     given = [{"text": text, "model": text, "domain": text, "prompt": text, "problem_id": str(i)} for i in range(9)]

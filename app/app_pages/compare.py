@@ -4,6 +4,7 @@ import charts
 import compare_curve
 import compare_panels
 import compared
+import downloads
 import labels
 import pandas as pd
 import states
@@ -201,7 +202,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
             st.text(f"part of: {labels.one_line(one['head'], 60)}")
     st.download_button(
         "Download CSV",
-        lambda: rows.drop(columns=["abs_z", "rank"]).to_csv(index=False).encode(),
+        lambda: downloads.csv(rows.drop(columns=["abs_z", "rank"])),
         on_click="ignore",
         file_name=f"{id}.{matched.replace(' ', '-')}.csv",
         mime="text/csv",

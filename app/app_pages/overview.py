@@ -31,7 +31,7 @@ def collected() -> None:
     totals[2].metric("Models or training runs", f"{facts['group'].nunique():,}")
     totals[3].metric("Domains", f"{facts['domain'].nunique():,}")
     if mined[1]:
-        totals[4].metric("Motifs", f"{data.motifs(mined).num_rows:,}")
+        totals[4].metric("Motifs", f"{run.counts('mine')['motifs']:,}")
     by_model, by_cell = st.tabs(["By model or training run", "By model and domain"])
     with by_model:
         _table(data.accuracy(key, ("group", "regime")), ["group"], "collected_models")

@@ -25,7 +25,7 @@ facts = data.trace_facts(key)
 
 
 def _values(column: str) -> list[str]:
-    return [ALL, *sorted(set(facts[column].dropna().astype(str)) - {ALL})]
+    return [ALL, *sorted(set(facts[column].cat.categories) - {ALL})]
 
 
 def _first() -> None:
@@ -44,7 +44,7 @@ def filters() -> tuple[np.ndarray, dict | None]:
         for column, label, width in (("group", "Model or training run", 340), ("domain", "Domain", 170)):
             value = labels.pick(label, _values(column), column, width=width, on_change=_first)
             if value != ALL:
-                keep &= (facts[column].astype(str) == value).to_numpy()
+                keep &= (facts[column] == value).to_numpy()
         judged = st.selectbox(
             "Answer",
             [ALL, "correct", "wrong", "not judged"],
@@ -61,7 +61,7 @@ def filters() -> tuple[np.ndarray, dict | None]:
         if facts["finish"].notna().any():
             finish = labels.pick("Finish", _values("finish"), "finish", width=120, on_change=_first)
             if finish != ALL:
-                keep &= (facts["finish"].astype(str) == finish).to_numpy()
+                keep &= (facts["finish"] == finish).to_numpy()
         motif = None
         if mined[1]:
             asked = st.text_input(
@@ -173,12 +173,12 @@ def head(trace: dict, row: int, narrow: bool = False) -> None:
 def choose_other(row: int) -> int | None:
     """The trace to show beside: another model's, or another sample, of the same problem."""
     problem = facts["problem_id"].iloc[row]
-    groups = sorted(set(facts["group"].dropna().astype(str)))
+    groups = sorted(facts["group"].cat.categories)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         of = labels.pick("Trace beside it", [NOTHING, *groups], "beside", width=340, help="of the same problem")
         if of == NOTHING:
             return None
-        same = facts["problem_id"].eq(problem) & facts["group"].astype(str).eq(of) if isinstance(problem, str) else []
+        same = facts["problem_id"].eq(problem) & facts["group"].eq(of) if isinstance(problem, str) else []
         rows = [int(r) for r in np.flatnonzero(same) if r != row]
         if not rows:
             known_problem = isinstance(problem, str)
