@@ -9,6 +9,7 @@ drawn rates. Same arguments, same bytes. It is for looking and timing only: noth
 
 import argparse
 import itertools
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from scipy.stats import norm
 
 from dsl_probe.mine.entries import motif_id
-from dsl_probe.share.comparison import CompareResult
+from dsl_probe.share.comparison import CompareConfig, CompareResult
 from dsl_probe.store import Run
 from dsl_probe.types import (
     COMPARISON,
@@ -242,7 +243,7 @@ def _write_comparison(run: Run, rng: np.random.Generator, ids: list[str], where,
     a, b = f"model={MODELS[2]}", f"model={MODELS[0]}"
     side = {g: facts["model"][where["row"]] == m for g, m in (("a", 2), ("b", 0))}
     domain = facts["domain"][where["row"]]
-    run.begin("compare.rl-vs-base", {"a": a, "b": b, "base": None, "name": "rl-vs-base"}, run.outputs("mine"))
+    run.begin("compare.rl-vs-base", asdict(CompareConfig(a, b, name="rl-vs-base")), run.outputs("mine"))
     tables, named = [], pa.array(ids)
     for name in ("all", *DOMAINS):
         here = np.ones(len(domain), bool) if name == "all" else domain == DOMAINS.index(name)
