@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from communities import BURST, counted, lengths, zipf
 
-from dsl_probe.share.domains import Interval, _sharing_difference
+from dsl_probe.share.domains import Interval, sharing_difference
 
 DOMAINS = ("a", "b", "c")
 PROBLEMS, TOKENS, TYPES = 40, 300, 1_000
@@ -30,7 +30,7 @@ def difference(truth: float, seed: int) -> Interval:
         for model, counts in zip(models, answers(number, CASES[truth], rng), strict=True):
             model[domain] = counts
     pairs = [(a, b) for i, a in enumerate(DOMAINS) for b in DOMAINS[i + 1 :]]
-    return _sharing_difference(models, pairs, paired=True)
+    return sharing_difference(models, pairs, paired=True)
 
 
 def answers(number: int, private: tuple[float, float], rng: np.random.Generator) -> list[sp.csr_array]:
