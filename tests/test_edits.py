@@ -37,7 +37,7 @@ def test_a_span_is_the_tokens_that_spell_it_with_the_space_before_them():
 
 def test_a_token_that_holds_more_than_the_span_cannot_be_taken_out():
     c = chain(["so", " wait,", " no"])
-    assert c.tokens(3, 7) is None and edits.delete(c, (3, 7), 11) is None and edits.ban(c, (3, 7)) is None
+    assert c.tokens(3, 7) is None and edits.replace(c, (3, 7), 11, []) is None and edits.ban(c, (3, 7)) is None
     assert c.tokens(3, 8) == (1, 2)
     split = chain(["so", " wa", "it", ",", " no"])
     assert split.tokens(3, 7) == (1, 3)
@@ -47,8 +47,8 @@ def test_what_is_kept():
     c = words(TEXT)
     span = at(TEXT, "wait")
     assert edits.ban(c, span) == [0, 1, 2, 3]
-    assert edits.delete(c, span, at(TEXT, "(")[1]) == [0, 1, 2, 3, 5]
-    assert edits.delete(c, span, span[1]) == [0, 1, 2, 3]
+    assert edits.replace(c, span, at(TEXT, "(")[1], []) == [0, 1, 2, 3, 5]
+    assert edits.replace(c, span, span[1], []) == [0, 1, 2, 3]
     assert edits.replace(c, span, at(TEXT, "( five")[1], [90, 91]) == [0, 1, 2, 3, 90, 91, 5, 6]
 
 

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from scipy import sparse
 
 from dsl_probe.collect.local import LocalBackend
 from dsl_probe.collect.seeded import Sampling, key_of
-from dsl_probe.permute import paired_test
 from dsl_probe.probe.asked import ALL
-from dsl_probe.probe.effect_table import LEVEL, mean_interval
+from dsl_probe.probe.effect_table import estimates, tested
 from dsl_probe.probe.erase import LeaceFitter, one_hot, placebo_eraser
 from dsl_probe.probe.intervene import after, erase, everywhere, random_direction, steer, typical_norm
 from dsl_probe.probe.labels import read_labels
@@ -147,23 +145,15 @@ def activation_effects(
 
 def activation_rows(outcomes: Sequence[Outcome], model: str, target: str, permutations: int, seed: int) -> pa.Table:
     """EFFECTS of outcomes; see `activation_effects` for the columns."""
-    means = [_by_problem(outcome) for outcome in outcomes]
-    every = sorted({(outcome.domain, p) for outcome, mean in zip(outcomes, means, strict=True) for p in mean[0]})
-    problems = {problem: i for i, problem in enumerate(every)}
-    flips = np.zeros((len(problems), len(outcomes)))
-    for k, (outcome, (names, _, arm, placebo)) in enumerate(zip(outcomes, means, strict=True)):
-        flips[[problems[outcome.domain, name] for name in names], k] = placebo - arm
-    test = paired_test(sparse.csc_matrix(flips), permutations, seed)
     rows = []
-    for k, (outcome, (names, plain, arm, placebo)) in enumerate(zip(outcomes, means, strict=True)):
+    for outcome in outcomes:
+        names, plain, arm, placebo = _by_problem(outcome)
         row: dict[str, Any] = {"model": model, "domain": outcome.domain, "text": target, "target": target}
         row |= {"intervention": outcome.intervention, "layer": outcome.layer, "uses": outcome.uses}
-        row |= {"problems": len(names), "samples": 2 * len(outcome.plain), "tokens": outcome.tokens}
-        row |= {"plain": plain.mean(), "arm": arm.mean(), "placebo": placebo.mean()}
-        row["cost"], row["cost_low"], row["cost_high"] = mean_interval(plain - arm)
-        row["effect"], row["ci_low"], row["ci_high"] = mean_interval(placebo - arm)
-        row |= {"z": float(test.z[k]), "p": float(test.p[k]), "p_adj": float(test.p_adj[k])}
-        rows.append(row | {"load_bearing": row["effect"] > 0 and row["p_adj"] <= LEVEL})
+        row |= {"samples": 2 * len(outcome.plain), "tokens": outcome.tokens} | estimates(plain, arm, placebo)
+        differences = zip(names, (placebo - arm).tolist(), strict=True)
+        rows.append(row | {"of": {(outcome.domain, name): d for name, d in differences}})
+    rows = tested(rows, permutations, seed)
     return pa.Table.from_pylist(rows, EFFECTS)
 
 

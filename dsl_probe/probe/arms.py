@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dsl_probe.collect.domains import problem_of
 from dsl_probe.collect.seeded import key_of
 from dsl_probe.collect.tokens import Tokens, read_tokens
 from dsl_probe.models import Model
@@ -56,7 +55,6 @@ class Arms:
                 self._leave("tokens do not spell the text")
                 continue
             ids = tokens.completion.tolist()
-            # The token that ended the completion is none that it may be cut behind.
             self.tokens[t], self.chains[t] = tokens, Chain(ids, *found, row["text"])
         self.begun = edits.counter(self.chains) if self.chains else lambda sequence: 0
         self._bans = lru_cache(maxsize=4096)(self._bans_of)
@@ -75,7 +73,7 @@ class Arms:
         seen: dict[tuple[str, str], int] = {}
         turn = {}
         for t in sorted(traces, key=rank.__getitem__):
-            problem = (self.rows[t]["domain"], problem_of(self.rows[t]).id or self.rows[t]["trace_id"])
+            problem = (self.rows[t]["domain"], self.rows[t]["problem_id"] or self.rows[t]["trace_id"])
             turn[t] = seen[problem] = seen.get(problem, -1) + 1
         place: dict[str, int] = {}
         key = {}
@@ -145,7 +143,7 @@ class Arms:
                 kept = edits.ban(chain, self._characters(found[0])) if sequences else None
             else:
                 last = min(int(chosen[1]) - 1 + self.after, int(units.bounds[t + 1]) - 1)
-                other = self._other(t, chosen, support, rng) if intervention == "replace" else []
+                other = self._other(chosen, support, rng) if intervention == "replace" else []
                 kept = edits.replace(chain, self._characters(chosen), int(units.stops[last]), other)
             if kept is not None:
                 draws.append(Draw(t, intervention, arm, removed, kept, sequences if intervention == "ban" else ()))
@@ -156,10 +154,10 @@ class Arms:
         length = int(span[1] - span[0])
         return self._bans(length, int(self.spans.of_length(length)[0][span[0]]))
 
-    def _other(self, t: int, chosen: np.ndarray, support: int, rng: np.random.Generator) -> list[int]:
+    def _other(self, chosen: np.ndarray, support: int, rng: np.random.Generator) -> list[int]:
         """Tokens of a span from anywhere, of the same length and frequency."""
         for _ in range(20):
-            span = np.array(self.spans.elsewhere(t, chosen, support, rng))
+            span = np.array(self.spans.elsewhere(chosen, support, rng))
             place = int(self.spans.doc[span[0]])
             at = self.chains[place].tokens(*self._characters(span)) if place in self.chains else None
             if at is not None:

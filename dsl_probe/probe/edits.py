@@ -50,13 +50,9 @@ def ban(chain: Chain, first: tuple[int, int]) -> list[int] | None:
     return None if found is None else chain.ids[: found[0]]
 
 
-def delete(chain: Chain, span: tuple[int, int], upto: int) -> list[int] | None:
-    """The tokens before a span and those after it, as far as the character `upto`."""
-    return replace(chain, span, upto, [])
-
-
 def replace(chain: Chain, span: tuple[int, int], upto: int, other: Sequence[int]) -> list[int] | None:
-    """As `delete`, with the tokens of another span in its place."""
+    """The tokens before a span, those of another span (none: the span is cut out), and those after it, as far as the
+    character `upto`."""
     found = chain.tokens(*span)
     return None if found is None else [*chain.ids[: found[0]], *other, *chain.ids[found[1] : chain.upto(upto)]]
 

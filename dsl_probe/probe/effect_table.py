@@ -46,8 +46,9 @@ def effect_rows(
     everywhere = samples.assign(domain=ALL)
     rows = []
     for family in (everywhere, samples):
-        tested = [(key, _by_problem(part)) for key, part in family.groupby(["motif_id", "intervention", "domain"])]
-        rows += _tested(tested, permutations, seed)
+        parts = family.groupby(["motif_id", "intervention", "domain"])
+        found = [_by_problem(part) | dict(zip(parts.keys, key, strict=True)) for key, part in parts]
+        rows += tested(found, permutations, seed)
     for row in rows:
         row |= {"model": model, "text": named[row["motif_id"]], "target": None, "layer": None}
         row["uses"] = uses.get((row["motif_id"], row["domain"]))
@@ -80,12 +81,18 @@ def _by_problem(part: pd.DataFrame) -> dict[str, Any]:
     arm = arms["arm"]
     placebo, plain = arms["placebo"].reindex(arm.index), part.groupby("problem_id")["plain"].mean().reindex(arm.index)
     leak = part.loc[part["arm"] == "arm", "leak"].dropna()
-    found: dict[str, Any] = {"problems": len(arm), "samples": len(part), "tokens": int(part["tokens"].sum())}
-    found |= {"plain": plain.mean(), "arm": arm.mean(), "placebo": placebo.mean()}
-    found |= {"leak": float(leak.astype(float).mean()) if len(leak) else None}
-    found["cost"], found["cost_low"], found["cost_high"] = mean_interval((plain - arm).to_numpy())
-    found["effect"], found["ci_low"], found["ci_high"] = mean_interval((placebo - arm).to_numpy())
-    return found | {"of": (placebo - arm).to_dict()}
+    found: dict[str, Any] = {"samples": len(part), "tokens": int(part["tokens"].sum())}
+    found["leak"] = float(leak.astype(float).mean()) if len(leak) else None
+    three = (column.to_numpy() for column in (plain, arm, placebo))
+    return found | estimates(*three) | {"of": (placebo - arm).to_dict()}
+
+
+def estimates(plain: np.ndarray, arm: np.ndarray, placebo: np.ndarray) -> dict[str, Any]:
+    """Columns of EFFECTS from means by problem, float[problems] each: accuracies, cost and effect with intervals."""
+    found: dict[str, Any] = {"problems": len(arm), "plain": plain.mean(), "arm": arm.mean(), "placebo": placebo.mean()}
+    found["cost"], found["cost_low"], found["cost_high"] = mean_interval(plain - arm)
+    found["effect"], found["ci_low"], found["ci_high"] = mean_interval(placebo - arm)
+    return found
 
 
 def mean_interval(differences: np.ndarray) -> tuple[float, float | None, float | None]:
@@ -102,18 +109,20 @@ def mean_interval(differences: np.ndarray) -> tuple[float, float | None, float |
     return mean, mean - reach, mean + reach
 
 
-def _tested(tested: list[tuple[Any, dict[str, Any]]], permutations: int, seed: int) -> list[dict[str, Any]]:
-    if not tested:
+def tested(rows: list[dict[str, Any]], permutations: int, seed: int) -> list[dict[str, Any]]:
+    """Rows with z, p, p_adj over all of them, and load_bearing, in place of `of`: problem -> placebo less arm."""
+    if not rows:
         return []
-    problems = sorted({problem for _, found in tested for problem in found["of"]})
+    problems = sorted({problem for row in rows for problem in row["of"]})
     number = {problem: i for i, problem in enumerate(problems)}
-    entries = [(number[p], j, d) for j, (_, found) in enumerate(tested) for p, d in found.pop("of").items() if d]
-    i, j, d = (np.array(column) for column in zip(*entries, strict=True)) if entries else (np.zeros(0, int),) * 3
-    table = sparse.csc_matrix((d.astype(float), (i, j)), shape=(len(problems), len(tested)))
-    result = paired_test(table, permutations, seed)
-    rows = []
-    for k, ((motif, intervention, domain), found) in enumerate(tested):
-        row = {"motif_id": motif, "intervention": intervention, "domain": domain, **found}
-        row |= {"z": float(result.z[k]), "p": float(result.p[k]), "p_adj": float(result.p_adj[k])}
-        rows.append(row | {"load_bearing": row["effect"] > 0 and row["p_adj"] <= LEVEL})
-    return rows
+    entries = [(number[p], k, d) for k, row in enumerate(rows) for p, d in row["of"].items() if d]
+    i, k, d = (np.array(column) for column in zip(*entries, strict=True)) if entries else (np.zeros(0, int),) * 3
+    result = paired_test(
+        sparse.csc_matrix((d.astype(float), (i, k)), shape=(len(problems), len(rows))), permutations, seed
+    )
+    made = []
+    for row, z, p, p_adj in zip(rows, result.z, result.p, result.p_adj, strict=True):
+        row = {name: value for name, value in row.items() if name != "of"}
+        row |= {"z": float(z), "p": float(p), "p_adj": float(p_adj)}
+        made.append(row | {"load_bearing": row["effect"] > 0 and row["p_adj"] <= LEVEL})
+    return made

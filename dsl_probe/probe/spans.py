@@ -94,14 +94,18 @@ class Spans:
         self.doc = np.repeat(np.arange(len(units.rows)), np.diff(units.bounds))
         self.barred = np.concatenate([[0], np.cumsum(units.flags > 0)])
         self.grams: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.found: dict[Motif, dict[int, np.ndarray]] = {}
 
     def uses(self, motif: Motif) -> dict[int, np.ndarray]:
         """Trace (number among the rows) -> int[k, 2], its uses of the motif outside echoes, in order."""
+        if motif in self.found:
+            return self.found[motif]
         entry = {"motif_id": motif.motif_id, "pattern": list(motif.patterns[0])}
         variants = {motif.motif_id: [(list(p), 0) for p in motif.patterns[1:]]}
         found = find_uses(self.run, Lexicon([entry], variants, self.units.rows, True), self.units)
         spans = np.stack([found.start, found.stop], 1)
-        return {int(t): spans[found.at == t] for t in np.unique(found.at)}
+        self.found[motif] = {int(t): spans[found.at == t] for t in np.unique(found.at)}
+        return self.found[motif]
 
     def of_length(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """For each unit the number of the span of `length` units that begins there (-1: leaves its trace, or holds an
@@ -146,7 +150,7 @@ class Spans:
                 free = start + length
         return np.array([[start, start + length] for start in kept])
 
-    def elsewhere(self, trace: int, taken: np.ndarray, support: int, rng: np.random.Generator) -> tuple[int, int]:
+    def elsewhere(self, taken: np.ndarray, support: int, rng: np.random.Generator) -> tuple[int, int]:
         """A random span of any trace, of the length of the span `taken`, held by about as many traces as `support`,
         other than what `taken` says."""
         length = int(taken[1] - taken[0])
