@@ -1,6 +1,7 @@
 """Tables below two traces: the sequences and the motifs that both hold."""
 
 import marks
+import pandas as pd
 import streamlit as st
 import together
 
@@ -35,18 +36,7 @@ def _sequences(mined: tuple[str, str], least: int, row: int, other: int) -> None
         "more that the other has too, in any order; echoes of the prompt and format are left out. Two answers to one "
         "problem share its words and numbers: this does not show a common language."
     )
-    st.dataframe(
-        table.head(_MOST),
-        hide_index=True,
-        height="content" if len(table) < 8 else 300,
-        alt="Common sequences of units",
-        key="common_sequences",
-        column_config={
-            "text": st.column_config.TextColumn("sequence, as in the first", width="large"),
-            "left": st.column_config.NumberColumn("times in the first"),
-            "right": st.column_config.NumberColumn("times in the second"),
-        },
-    )
+    _both(table, "sequence, as in the first", "times", "Common sequences of units", "common_sequences")
 
 
 def _motifs(mined: tuple[str, str], row: int, other: int) -> None:
@@ -54,15 +44,20 @@ def _motifs(mined: tuple[str, str], row: int, other: int) -> None:
     table = together.motif_table(left, right, marks.motif_names(mined))
     st.subheader("Motifs of the lexicon")
     st.caption(f"{int(table['in both'].sum())} of the {len(table)} that the two traces use are in both.")
+    _both(table, "motif", "uses", "Motifs in both traces and in one alone", "common_motifs")
+
+
+def _both(table: pd.DataFrame, what: str, counted: str, alt: str, key: str) -> None:
+    """The first rows of a table with columns text, left and right."""
     st.dataframe(
         table.head(_MOST),
         hide_index=True,
         height="content" if len(table) < 8 else 300,
-        alt="Motifs in both traces and in one alone",
-        key="common_motifs",
+        alt=alt,
+        key=key,
         column_config={
-            "text": st.column_config.TextColumn("motif", width="large"),
-            "left": st.column_config.NumberColumn("uses in the first"),
-            "right": st.column_config.NumberColumn("uses in the second"),
+            "text": st.column_config.TextColumn(what, width="large"),
+            "left": st.column_config.NumberColumn(f"{counted} in the first"),
+            "right": st.column_config.NumberColumn(f"{counted} in the second"),
         },
     )

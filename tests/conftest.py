@@ -1,5 +1,6 @@
 """Shared fixtures, and the rule that what CI requires may not be skipped."""
 
+import importlib
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 REPOSITORY = Path(__file__).resolve().parents[1]
+APP = REPOSITORY / "app"
 # What a test may need beyond Python -> how to tell whether it is here.
 _TOOLS = {"browser": lambda: shutil.which("chromium"), "bwrap": lambda: shutil.which("bwrap")}
 
@@ -52,3 +54,40 @@ def _tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dsl_probe.learn_language(run, config)
     dsl_probe.compare(run, a="model=model-b", b="model=model-a", permutations=199, name="b-vs-a")
     return run.path
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch):
+    """show(page, run, **query): the page of the app."""
+    from streamlit.testing.v1 import AppTest
+
+    def run(page: str, path: Path, **query: object) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
+        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
+        at.switch_page(f"app_pages/{page}.py")
+        for key, value in query.items():
+            at.query_params[key] = str(value)
+        return at.run()
+
+    return run
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch):
+    """module(name): a module of the app."""
+    monkeypatch.syspath_prepend(str(APP))
+    return importlib.import_module
+
+
+@pytest.fixture
+def probed(module):
+    """What the app works out of probes."""
+    return module("probed")
+
+
+@pytest.fixture(scope="module")
+def motif(tiny_run: Path) -> str:
+    """The id of `zorp`, which only model-b says."""
+    from dsl_probe.store import Run
+
+    return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]

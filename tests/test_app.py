@@ -1,6 +1,5 @@
 """The app, page by page and state by state, without a browser."""
 
-import importlib
 import json
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import rows, write_jsonl
+from pages import words
 from streamlit.testing.v1 import AppTest
 
 import dsl_probe
@@ -52,12 +52,6 @@ def show(monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(APP))
-    return importlib.import_module
-
-
 @pytest.fixture(scope="module")
 def partial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs that stop early: empty, imported, mined; and one whose every word is hostile."""
@@ -83,12 +77,6 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="evil"))
             dsl_probe.compare(run, a=a, b=b, permutations=99, min_problems=5, name="evil")
     return made
-
-
-def words(at: AppTest) -> str:
-    """All that a page says outside tables and charts."""
-    kinds = (at.text, at.markdown, at.caption, at.info, at.warning, at.error, at.code, at.title, at.subheader)
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
 
 
 def test_no_run(show, tmp_path: Path):

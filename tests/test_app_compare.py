@@ -1,9 +1,7 @@
 """The app's pages Compare, Sharing and Motifs, on small runs whose numbers are known."""
 
-import importlib
 import json
 import shutil
-import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hostile import MARKDOWN, MARKS, SCRIPT
-from streamlit.testing.v1 import AppTest
+from pages import fine, table, words
 
 from dsl_probe.store import Run
 from dsl_probe.types import GROWTH, GROWTH_EVENTS, LEGIBILITY_CONTRAST, SHIFT
@@ -21,27 +19,6 @@ from dsl_probe.types import GROWTH, GROWTH_EVENTS, LEGIBILITY_CONTRAST, SHIFT
 EVIL = f"{SCRIPT} {MARKDOWN} {MARKS}"
 A, B, BASE = "model=model-b", "model=model-a", "model=third"
 APP = Path(__file__).resolve().parents[1] / "app"
-
-
-@pytest.fixture
-def show(monkeypatch: pytest.MonkeyPatch):
-    """show(page, run, **query): the page of the app."""
-
-    def run(page: str, path: Path, **query: str) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
-        at.switch_page(f"app_pages/{page}.py")
-        for key, value in query.items():
-            at.query_params[key] = value
-        return at.run()
-
-    return run
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(APP))
-    return importlib.import_module
 
 
 def legible(group: str, domain: str, value: float) -> dict:
@@ -90,21 +67,6 @@ def three(tiny_run: Path, tmp_path: Path) -> Run:
 @pytest.fixture(scope="module")
 def zorp(tiny_run: Path) -> str:
     return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
-
-
-def words(at: AppTest) -> str:
-    """All that a page says outside tables and charts."""
-    kinds = (at.text, at.markdown, at.caption, at.info, at.warning, at.error, at.code, at.title, at.subheader)
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
-
-
-def table(at: AppTest, column: str) -> pd.DataFrame:
-    """The first table that has a column."""
-    return next(frame.value for frame in at.dataframe if column in frame.value.columns)
-
-
-def fine(at: AppTest) -> bool:
-    return not at.exception and not at.error and not at.warning and not at.info
 
 
 # ---- Compare

@@ -1,41 +1,18 @@
 """The app's page of languages: one and two side by side, and the graph of moves."""
 
-import importlib
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from corpus import write_jsonl
-from streamlit.testing.v1 import AppTest
+from pages import fine, table, words
 
 import dsl_probe
 from dsl_probe.store import Run
 
 APP = Path(__file__).resolve().parents[1] / "app"
-
-
-@pytest.fixture
-def show(monkeypatch: pytest.MonkeyPatch):
-    """show(page, run, **query): the page of the app."""
-
-    def run(page: str, path: Path, **query: object) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
-        at.switch_page(f"app_pages/{page}.py")
-        for key, value in query.items():
-            at.query_params[key] = str(value)
-        return at.run()
-
-    return run
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(APP))
-    return importlib.import_module
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +21,6 @@ def two(tiny_run: Path) -> Path:
     run = Run(tiny_run)
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group="model=model-a", name="model-a", grammar=True))
     return tiny_run
-
-
-def words(at: AppTest) -> str:
-    """All that a page says outside tables and charts."""
-    kinds = (at.text, at.markdown, at.caption, at.info, at.warning, at.error, at.code, at.title, at.subheader)
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
-
-
-def fine(at: AppTest) -> bool:
-    return not at.exception and not at.error and not at.warning and not at.info
-
-
-def table(at: AppTest, column: str) -> pd.DataFrame:
-    """The first table that has a column."""
-    return next(frame.value for frame in at.dataframe if column in frame.value.columns)
 
 
 def test_one_language_shows_as_before_with_the_graph_on_demand(show, two: Path):

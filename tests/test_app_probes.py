@@ -1,16 +1,13 @@
 """The app's pages of probes and effects, on tables that are written by hand and whose numbers are known."""
 
-import importlib
 import random
-import sys
 from pathlib import Path
 
 import made_probes as made
-import pandas as pd
 import pytest
 from corpus import rows, write_jsonl
 from hostile import MARKDOWN, MARKS, SCRIPT
-from streamlit.testing.v1 import AppTest
+from pages import fine, table, words
 
 import dsl_probe
 from dsl_probe.store import Run
@@ -19,50 +16,9 @@ APP = Path(__file__).resolve().parents[1] / "app"
 EVIL = f"{SCRIPT} {MARKDOWN} {MARKS}"
 
 
-@pytest.fixture
-def show(monkeypatch: pytest.MonkeyPatch):
-    """show(page, run, **query): the page of the app."""
-
-    def run(page: str, path: Path, **query: str) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
-        at.switch_page(f"app_pages/{page}.py")
-        for key, value in query.items():
-            at.query_params[key] = value
-        return at.run()
-
-    return run
-
-
-@pytest.fixture
-def probed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(APP))
-    return importlib.import_module("probed")
-
-
-@pytest.fixture(scope="module")
-def motif(tiny_run: Path) -> str:
-    return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
-
-
 @pytest.fixture(scope="module")
 def full(tiny_run: Path) -> Run:
     return made.fill(Run(tiny_run))
-
-
-def words(at: AppTest) -> str:
-    """All that a page says outside tables and charts."""
-    kinds = (at.text, at.markdown, at.caption, at.info, at.warning, at.error, at.code, at.title, at.subheader)
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
-
-
-def fine(at: AppTest) -> bool:
-    return not at.exception and not at.error and not at.warning and not at.info
-
-
-def table(at: AppTest, column: str) -> pd.DataFrame:
-    """The first table that has a column."""
-    return next(frame.value for frame in at.dataframe if column in frame.value.columns)
 
 
 # ---- pages

@@ -1,43 +1,19 @@
 """The app's page of traces: two side by side, what they share, highlights, underlays, and what can be taken away."""
 
-import importlib
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from corpus import rows, write_jsonl
 from hostile import MARKDOWN, MARKS, SCRIPT
-from streamlit.testing.v1 import AppTest
+from pages import fine, table, words
 
 import dsl_probe
 from dsl_probe.store import Run
 
 APP = Path(__file__).resolve().parents[1] / "app"
-
-
-@pytest.fixture
-def show(monkeypatch: pytest.MonkeyPatch):
-    """show(page, run, **query): the page of the app."""
-
-    def run(page: str, path: Path, **query: object) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
-        at.switch_page(f"app_pages/{page}.py")
-        for key, value in query.items():
-            at.query_params[key] = str(value)
-        return at.run()
-
-    return run
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(APP))
-    return importlib.import_module
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +32,6 @@ def words_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dsl_probe.import_traces(run, [write_jsonl(folder / "t.jsonl", given)])
     dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
     return run.path
-
-
-def words(at: AppTest) -> str:
-    """All that a page says outside tables and charts."""
-    kinds = (at.text, at.markdown, at.caption, at.info, at.warning, at.error, at.code, at.title, at.subheader)
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
-
-
-def fine(at: AppTest) -> bool:
-    return not at.exception and not at.error and not at.warning and not at.info
-
-
-def table(at: AppTest, column: str) -> pd.DataFrame:
-    """The first table that has a column."""
-    return next(frame.value for frame in at.dataframe if column in frame.value.columns)
 
 
 def pair_of(run: Run) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """What the app works out from the tables of probes: tiles, controls, transfer, calibration, the worst errors, names."""
 
-import importlib
 from pathlib import Path
 
 import made_probes as made
@@ -13,17 +12,6 @@ from dsl_probe.probe import metrics
 from dsl_probe.store import Run
 
 APP = Path(__file__).resolve().parents[1] / "app"
-
-
-@pytest.fixture
-def probed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(APP))
-    return importlib.import_module("probed")
-
-
-@pytest.fixture(scope="module")
-def motif(tiny_run: Path) -> str:
-    return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
 
 
 @pytest.fixture(scope="module")

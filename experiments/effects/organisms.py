@@ -13,12 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from dsl_probe.collect.domains.worlds import STATE_WORDS
-from dsl_probe.collect.sample import CollectConfig, collect
+from dsl_probe.collect.sample import collect
+from dsl_probe.collect.shipped import shipped_folder
+from dsl_probe.demo import organism_sampling
 from dsl_probe.mine.stage import MineConfig, mine_motifs
 from dsl_probe.probe.effects import EffectsConfig, effects
 from dsl_probe.store import Run
 
-FOLDER = Path(__file__).parents[2] / "data/organisms"
+FOLDER = shipped_folder("organisms")
 MODELS = {"sft": "sft", "rl-only": "rl_only", "rl-only-seed1": "rl_only", "rl-only-lp0": "rl_only"}
 DOMAINS = ("chain", "hop", "swap", "grid")
 MOTIFS, BUDGET = 16, 6_000
@@ -28,11 +30,8 @@ INTERVENTIONS = ("ban", "delete", "shuffle", "blank")
 def make(work: Path, name: str, n: int) -> Run:
     """One organism's traces, motifs and effects."""
     run = Run.create(work.with_name(f"{work.name}-{name}"))
-    config = CollectConfig(
-        model=str(FOLDER / name), name=name, regime=MODELS[name], domains=DOMAINS, n=n, samples=1, template="raw",
-        max_new_tokens=110, batch_size=256, compute="float32", device="cpu",
-    )  # fmt: skip
-    collect(run, config)
+    options = {"name": name, "regime": MODELS[name], "domains": DOMAINS, "n": n, "samples": 1}
+    collect(run, organism_sampling(model=str(FOLDER / name), **options))
     mine_motifs(run, MineConfig())
     given = EffectsConfig(
         model=str(FOLDER / name), motifs=tuple(connectives(run)), interventions=INTERVENTIONS, budget=BUDGET,

@@ -16,12 +16,14 @@ import pandas as pd
 from dsl_probe.collect.capture import CaptureConfig, capture_states
 from dsl_probe.collect.domains.worlds import STATE_WORDS
 from dsl_probe.collect.importer import import_traces
-from dsl_probe.collect.sample import CollectConfig, collect
+from dsl_probe.collect.sample import collect
+from dsl_probe.collect.shipped import shipped_folder
+from dsl_probe.demo import organism_sampling
 from dsl_probe.mine.stage import MineConfig, mine_motifs
 from dsl_probe.probe.stage import ProbeConfig, probe
 from dsl_probe.store import Run
 
-FOLDER = Path(__file__).parents[2] / "data/organisms"
+FOLDER = shipped_folder("organisms")
 MODELS = {"base": "base", "sft": "sft", "rl-only": "rl_only", "rl-only-seed1": "rl_only", "rl-only-lp0": "rl_only"}
 DOMAINS = ("chain", "hop", "swap", "grid")
 LAYERS = (0, 1, 2, 3)
@@ -36,11 +38,8 @@ def make(work: Path, n: int) -> Run:
     parts = []
     for name, regime in MODELS.items():
         part = Run.create(work.with_name(f"{work.name}-{name}"))
-        config = CollectConfig(
-            model=str(FOLDER / name), name=name, regime=regime, domains=DOMAINS, n=n, samples=1, template="raw",
-            max_new_tokens=110, batch_size=256, compute="float32", device="cpu",
-        )  # fmt: skip
-        collect(part, config)
+        options = {"name": name, "regime": regime, "domains": DOMAINS, "n": n, "samples": 1}
+        collect(part, organism_sampling(model=str(FOLDER / name), **options))
         parts.append(part.path)
     run = Run.create(work)
     import_traces(run, parts)
