@@ -1,0 +1,53 @@
+"""Sphinx settings: `make docs` builds the pages into build/docs, with warnings as errors.
+
+Pages are plain Markdown, so that they can be read where they lie. What Sphinx needs beyond that is added here: the tree
+of pages follows from the links of index.md, under its headings.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from dsl_probe import __version__ as release  # noqa: E402
+
+project, author, copyright = "dsl-probe", "dsl-probe contributors", "dsl-probe contributors, Apache-2.0"
+extensions = ["myst_parser"]
+exclude_patterns = ["img/*.md"]
+myst_heading_anchors = 4
+html_theme, html_title, html_show_sphinx = "furo", f"dsl-probe {release}", False
+# Examples of output and of text are no program; a lexer would only complain.
+highlight_language = "none"
+LINK = re.compile(r"\]\(([\w/-]+)\.md\)")
+
+
+def tree_of(index: str) -> str:
+    """A hidden toctree for each heading of the index, of the pages that are linked under it.
+
+    >>> print(tree_of("## Measures\\n- [Counts](measures/counts.md), how often"))
+    ```{toctree}
+    :hidden:
+    :caption: Measures
+    <BLANKLINE>
+    measures/counts
+    ```
+    """
+    parts, seen = [], set()
+    for section in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
+        pages = [page for page in dict.fromkeys(LINK.findall(section)) if page not in seen]
+        seen.update(pages)
+        if pages:
+            head = f"```{{toctree}}\n:hidden:\n:caption: {section.splitlines()[0]}\n\n"
+            parts.append(head + "\n".join(pages) + "\n```")
+    return "\n\n".join(parts)
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("source-read", _add_tree)
+
+
+def _add_tree(app, page: str, source: list[str]) -> None:
+    if page == "index":
+        source[0] += "\n\n" + tree_of(source[0]) + "\n"
