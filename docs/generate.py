@@ -1,10 +1,10 @@
 """Write the pages that follow from the code: docs/reference/{cli,contracts,api}.md.
 
     python docs/generate.py            write them
-    python docs/generate.py --check    exit code 1, and the names of the pages, if one of them is not what it would write
+    python docs/generate.py --check    exit code 1, and the names of those that are not what it would write
 
-A test asserts that they are up to date. What the columns of the tables mean is in contracts.toml, and a column without a
-word there is an error.
+A test asserts that they are up to date. What the columns of the tables mean is in contracts.toml, and a column without
+a word there is an error.
 """
 
 import ast
@@ -69,9 +69,9 @@ def cli_page() -> str:
     parts = [
         "# Commands",
         MADE,
-        "`dsl-probe COMMAND --help` says the same. Results go to stdout, progress to stderr; `--json` prints one object. "
-        "Exit codes: 0 done; 1 finished, with rejected, left out or damaged parts; 2 usage or bad input, with a line on "
-        "stderr that says what to do; 130 interrupted, and the same command goes on from there.",
+        "`dsl-probe COMMAND --help` says the same. Results go to stdout, progress to stderr; `--json` prints one "
+        "object. Exit codes: 0 done; 1 finished, with rejected, left out or damaged parts; 2 usage or bad input, with a "
+        "line on stderr that says what to do; 130 interrupted, and the same command goes on from there.",
         "Where a stage has a config, `--config FILE` takes it from the record of an earlier job "
         "(`RUN/stages/STAGE.json`) or from a TOML file with a line for each option; options beside it win.",
         "| command | what it does |\n|---|---|\n"
@@ -203,8 +203,8 @@ def api_page() -> str:
     parts = [
         "# Python",
         MADE,
-        "`import dsl_probe` costs milliseconds and loads nothing heavy. The names of the package itself come first; the "
-        "measures, probes and interventions below them are imported from their modules.",
+        "`import dsl_probe` costs milliseconds and loads nothing heavy. The names of the package itself come first; "
+        "the measures, probes and interventions below them are imported from their modules.",
         "## dsl_probe",
         *(_entry("dsl_probe", name) for name in dsl_probe.__all__),
     ]

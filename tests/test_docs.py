@@ -1,8 +1,8 @@
-"""What README and docs tell to type works and prints what they say; their links lead somewhere; what is made is fresh.
+"""What README and docs tell to type works and prints what they say; links lead somewhere; what is made is fresh.
 
-A block marked `bash` or `python` is run, page by page, in a folder that holds `data`, `traces.jsonl` (models BASE, OLD and
-NEW, of which NEW alone says `zorp`), `logs` of other tools and the mined run `runs/mine`. A `text` block right behind a
-`bash` block is what that prints: every line of it, `…` standing for anything. A block marked `bash no-run` needs a GPU, a
+A block marked `bash` or `python` is run, page by page, in a folder that holds `data`, `traces.jsonl` (models BASE, OLD
+and NEW, of which NEW alone says `zorp`), `logs` of other tools and the mined run `runs/mine`. A `text` block right
+behind it is what it prints: every line of it, `…` standing for anything. A block marked `bash no-run` needs a GPU, a
 server or a model that is not here: of its commands the options are read and nothing is run. `bash exit=1` ends so.
 """
 
@@ -22,8 +22,11 @@ from dsl_probe.cli import COMMANDS, main
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
 MADE = {DOCS / "reference" / name for name in ("cli.md", "contracts.md", "api.md")}
-PAGES = [REPOSITORY / "README.md", *sorted(set(DOCS.rglob("*.md")) - MADE), REPOSITORY / "experiments" / "README.md"]
+README = REPOSITORY / "README.md"
+PAGES = [README, *sorted(set(DOCS.rglob("*.md")) - MADE), REPOSITORY / "experiments" / "README.md"]
 BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Options that are put beside those of a page, so that what it types ends in seconds.
+SMALL = {"validate": ["--splits", "2", "--spikes", "nonce"]}
 # A page of its own world: it begins with traces that it takes from data.
 ALONE = {"own-traces.md"}
 
@@ -120,7 +123,7 @@ def printed(expected: str, got: str) -> list[str]:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if holds_ours(p)], ids=name_of)
 def test_what_a_page_tells_to_type_works(page, place, capsys, one_thread):
-    names, before, said = {}, "", ""
+    names, before, said, everything = {}, "", "", ""
     for mark, text in blocks(page):
         if mark.startswith("python"):
             file = re.match(r"# (\w+\.py)\n", text)
@@ -128,17 +131,25 @@ def test_what_a_page_tells_to_type_works(page, place, capsys, one_thread):
                 (place / file[1]).write_text(text, "utf-8")
             exec(compile(text, name_of(page), "exec"), names | {"__name__": "page"} if file else names)
             said = capsys.readouterr().out
+            everything += said
         elif mark in ("bash", "bash exit=1"):
+            said = ""
             for words in commands(text):
                 if words[0] == "dsl-probe":
-                    code = main(words[1:])
+                    code = main([*words[1:], *(SMALL.get(words[1], []) if "--splits" not in words else [])])
                     out, err = capsys.readouterr()
-                    said = out if words[1:] != before else said + out
+                    said, everything = said + out, everything + out
                     assert code == (1 if "exit" in mark else 0), f"{shlex.join(words)}: {code}\n{err[-2000:]}"
         elif mark == "text" and before.startswith(("bash", "python")) and "no-run" not in before:
             assert not printed(text, said), f"not printed:\n{printed(text, said)}\nbut:\n{said}"
         if mark != "prose" or text.strip():
             before = mark
+    assert page != README or everything.count("“zorp”") >= 2, "neither compare nor the Python block finds `zorp`"
+
+
+def test_the_python_of_the_readme_is_short():
+    (code,) = [text for mark, text in blocks(README) if mark == "python"]
+    assert len(code.strip().splitlines()) <= 10
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +197,8 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", [*PAGES, *sorted(MADE), REPOSITORY / "CONTRIBUTING.md"], ids=name_of)
 def test_links_lead_somewhere(page):
-    for text, target in re.findall(r"(?<!\\)\[((?:[^\[\]]|\\.)*)\]\(([^()\s]+)\)", BLOCK.sub("", page.read_text("utf-8"))):
+    prose = BLOCK.sub("", page.read_text("utf-8"))
+    for text, target in re.findall(r"(?<!\\)\[((?:[^\[\]]|\\.)*)\]\(([^()\s]+)\)", prose):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -219,5 +231,6 @@ def test_every_option_and_every_table_stands_in_the_reference(generate):
     text = (DOCS / "reference" / "cli.md").read_text("utf-8")
     for name, command in COMMANDS.items():
         assert f"## dsl-probe {name}\n" in text
-        fields = re.findall(r"^\| `(--[\w.-]+)", text.split(f"## dsl-probe {name}\n")[1].split("\n## ")[0], re.MULTILINE)
+        of_command = text.split(f"## dsl-probe {name}\n")[1].split("\n## ")[0]
+        fields = re.findall(r"^\| `(--[\w.-]+)", of_command, re.MULTILINE)
         assert "--json" in fields and len(fields) == len(set(fields)), command
