@@ -18,6 +18,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,8 +71,8 @@ def cli_page() -> str:
         "# Commands",
         MADE,
         "`dsl-probe COMMAND --help` says the same. Results go to stdout, progress to stderr; `--json` prints one "
-        "object. Exit codes: 0 done; 1 finished, with rejected, left out or damaged parts; 2 usage or bad input, with a "
-        "line on stderr that says what to do; 130 interrupted, and the same command goes on from there.",
+        "object. Exit codes: 0 done; 1 finished, with rejected, left out or damaged parts; 2 usage or bad input, with "
+        "a line on stderr that says what to do; 130 interrupted, and the same command goes on from there.",
         "Where a stage has a config, `--config FILE` takes it from the record of an earlier job "
         "(`RUN/stages/STAGE.json`) or from a TOML file with a line for each option; options beside it win.",
         "| command | what it does |\n|---|---|\n"
@@ -223,8 +224,10 @@ def _entry(module: str, name: str) -> str:
     if dataclasses.is_dataclass(of) and isinstance(of, type) and (told := field_docs(of)):
         parts.append("\n".join(f"- `{field}`: {' '.join(prose(text).split())}" for field, text in told.items()))
     if inspect.isclass(of):
-        methods = [(n, m) for n, m in vars(of).items() if not n.startswith("_") and (inspect.isfunction(m))]
-        parts += [f"- `{_signature(n, m)}`: {_first(m.__doc__)}" for n, m in methods if m.__doc__]
+        members = [(n, getattr(m, "__func__", m)) for n, m in vars(of).items() if not n.startswith("_") and m.__doc__]
+        methods = [f"- `{_signature(n, m)}`: {_first(m.__doc__)}" for n, m in members if inspect.isfunction(m)]
+        read = [f"- `{n}`: {_first(m.__doc__)}" for n, m in members if isinstance(m, (property, cached_property))]
+        parts += ["\n".join(read + methods)] if read or methods else []
     return "\n\n".join(parts)
 
 
@@ -232,11 +235,13 @@ def _signature(name: str, of: Any) -> str:
     """Name and arguments with their defaults; what they are is said in words below."""
     signature = inspect.signature(of)
     arguments = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-    if arguments and arguments[0].name == "self":
+    for i, argument in enumerate(arguments):
+        if dataclasses.is_dataclass(argument.default) and not isinstance(argument.default, type):
+            arguments[i] = argument.replace(default=Caught(f"{type(argument.default).__name__}()"))
+    if arguments and arguments[0].name in ("self", "cls"):
         arguments = arguments[1:]
     text = name + str(inspect.Signature(arguments))
-    text = re.sub(r"<function (\w+)[^>]*>|<class '([\w.]+)'>", r"\1\2", text)
-    text = re.sub(r"=(\w+Config)\(.*?\)(?=[,)])", r"=\1()", text)
+    text = re.sub(r"<function (\w+)[^>]*>|<class '([\w.]+)'>|Caught\('([^']*)'\)", r"\1\2\3", text)
     return "\n    ".join(textwrap.wrap(text, 110, break_on_hyphens=False))
 
 
