@@ -6,6 +6,7 @@ behind it is what it prints: every line of it, `…` standing for anything. A bl
 server or a model that is not here: of its commands the options are read and nothing is run. `bash exit=1` ends so.
 """
 
+import doctest
 import importlib.util
 import re
 import shlex
@@ -152,14 +153,24 @@ def test_the_python_of_the_readme_is_short():
     assert len(code.strip().splitlines()) <= 10
 
 
-@pytest.fixture(scope="module")
-def generate():
-    """docs/generate.py."""
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+def loaded(name: str):
+    """A module of docs, by its file's name."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    """docs/generate.py."""
+    return loaded("generate")
+
+
+@pytest.mark.parametrize("name", ["conf", "generate"])
+def test_examples_of_the_programs_hold(name):
+    assert doctest.testmod(loaded(name)).failed == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
