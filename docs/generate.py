@@ -244,19 +244,14 @@ def _signature(name: str, of: Any) -> str:
         arguments = arguments[1:]
     text = name + str(inspect.Signature(arguments))
     text = re.sub(r"<function (\w+)[^>]*>|<class '([\w.]+)'>|Caught\('([^']*)'\)", r"\1\2\3", text)
-    return "\n    ".join(textwrap.wrap(text, 110, break_on_hyphens=False))
+    return "\n    ".join(textwrap.wrap(text, 90, break_on_hyphens=False))
 
 
 def prose(text: str) -> str:
-    """A docstring as Markdown: examples fenced, and < escaped outside of code.
+    r"""A docstring as Markdown: examples fenced, and < escaped outside of code.
 
-    >>> print(prose("Of <NUM>.\\n\\n>>> 1 + 1\\n2"))
-    Of \\<NUM>.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
+    >>> print(prose("Of <NUM>, `a_b` and a_b."))
+    Of \<NUM>, `a_b` and a\_b.
     """
     blocks = []
     for block in re.split(r"\n\s*\n", text.strip("\n")):
