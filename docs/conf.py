@@ -23,7 +23,7 @@ LINK = re.compile(r"\]\(([\w/-]+)\.md\)")
 
 
 def tree_of(index: str) -> str:
-    """A hidden toctree for each heading of the index, of the pages that are linked under it.
+    """A hidden toctree for each heading of the index, of the pages that are linked under it last.
 
     >>> print(tree_of("## Measures\\n- [Counts](measures/counts.md), how often"))
     ```{toctree}
@@ -33,10 +33,11 @@ def tree_of(index: str) -> str:
     measures/counts
     ```
     """
-    parts, seen = [], set()
-    for section in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
-        pages = [page for page in dict.fromkeys(LINK.findall(section)) if page not in seen]
-        seen.update(pages)
+    sections = re.split(r"^## ", index, flags=re.MULTILINE)[1:]
+    last = {page: section for section in sections for page in LINK.findall(section)}
+    parts = []
+    for section in sections:
+        pages = [page for page in dict.fromkeys(LINK.findall(section)) if last[page] is section]
         if pages:
             head = f"```{{toctree}}\n:hidden:\n:caption: {section.splitlines()[0]}\n\n"
             parts.append(head + "\n".join(pages) + "\n```")
