@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under a temporary name, flushed, renamed; checked when they are read."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,9 @@ from typing import Any
 
 from dsl_probe.types import UserError
 
+# What a disk says, and not a peer, a pipe or another program.
+_OF_DISK = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOENT", "ENOTDIR", "ESTALE", "ELOOP")
+_DISK = {getattr(errno, name) for name in _OF_DISK if hasattr(errno, name)}
 _END = 8  # a Parquet file ends with the length of its footer, 4 bytes, and PAR1
 
 
@@ -29,6 +33,32 @@ def replacing(path: Path) -> Generator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def told(folder: Path) -> Generator[None]:
+    """What the disk says of a file under `folder`, or of no file by name, as a UserError with the path."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or folder
+        if error.errno not in _DISK or not (isinstance(path, str | Path) and Path(path).is_relative_to(folder)):
+            raise
+        raise UserError(
+            f"{path}: {error.strerror or error}. Mend that, and run the same command again: it goes on from there."
+        ) from error
+
+
+def write_tensors(path: Path, tensors: "dict[str, Any]") -> None:
+    """Write numpy arrays as safetensors, atomically. Raises UserError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(str(error)) from error
 
 
 def write_json(path: Path, content: Any) -> None:

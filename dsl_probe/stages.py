@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from dsl_probe import locks
-from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, write_json
+from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, told, write_json
 from dsl_probe.remote import Remote
 from dsl_probe.types import UserError
 
@@ -61,16 +61,19 @@ class StageStatus:
 
 
 def stage_of_run(fn: Callable[P, R]) -> Callable[P, R]:
-    """For the function of a stage: whatever ends it, it lets go of the stages that it held."""
+    """For the function of a stage, whose first argument is the run: whatever ends it, it lets go of the stages that it
+    held, and what the disk says of the run's files is a UserError."""
 
     @wraps(fn)
     def guarded(*args: P.args, **options: P.kwargs) -> R:
         before = len(_held())
-        try:
-            return fn(*args, **options)
-        finally:
-            while len(_held()) > before:
-                locks.drop(_held().pop())
+        run: Any = args[0] if args else options["run"]
+        with told(run.path):
+            try:
+                return fn(*args, **options)
+            finally:
+                while len(_held()) > before:
+                    locks.drop(_held().pop())
 
     return guarded
 
@@ -95,7 +98,7 @@ class Stages:
         if not self.has(name):
             return None
         record = read_json(self.place(name))
-        if not seal_holds(record) or record.get("stage") != stage:
+        if not isinstance(record, dict) or not seal_holds(record) or record.get("stage") != stage:
             raise UserError(
                 f"{self.name}/{name} is not as it was written: it is damaged, or was put there by hand. "
                 f"Delete it and run its stage again."
@@ -117,7 +120,7 @@ class Stages:
         record = self.stage(stage)
         if record is None:
             fix = {"import": "dsl-probe import SOURCE --out", "mine": "dsl-probe mine"}.get(stage, "dsl-probe " + stage)
-            raise UserError(f"{self.path} has no finished {stage} stage. Run: {fix} {self.path}")
+            raise UserError(f"{self.name} has no finished {stage} stage. Run: {fix} {self.name}")
         return record["outputs"]
 
     def trace_stage(self) -> str:
@@ -252,10 +255,15 @@ class Stages:
 
     def status(self, verify: bool = False) -> list[StageStatus]:
         """State of every stage. `verify` reads every file and compares its hash with the record."""
-        now = {name: h for stage in self.stages() for name, h in self.outputs(stage).items()}
+        records: dict[str, dict[str, Any]] = {}
         rows = []
         for stage in self.stages():
-            record = self.stage(stage) or {}
+            try:
+                records[stage] = self.stage(stage) or {}
+            except UserError as error:
+                rows.append(StageStatus(stage, "damaged", str(error), {}))
+        now = {name: h for record in records.values() for name, h in record["outputs"].items()}
+        for stage, record in records.items():
             state, detail = "done", ""
             changed = [n for n, h in record["inputs"].items() if not n.startswith("source:") and now.get(n) != h]
             if changed:
@@ -268,9 +276,9 @@ class Stages:
                 if bad:
                     state, detail = "damaged", f"{bad[0]} has changed on disk; run the stage again with --force"
             rows.append(StageStatus(stage, state, detail, record["counts"]))
-        for path in sorted((self.path / "stages").glob("*.started.json")):
-            name = path.name.removesuffix(".started.json")
-            if self.stage(name) is None:
+        for started in self.matching("stages/*.started.json"):
+            name = started.removeprefix("stages/").removesuffix(".started.json")
+            if not self.has(f"stages/{name}.json"):
                 detail = f"{self._units_left(name)}run the same command again to finish it"
                 rows.append(StageStatus(name, "cut off", detail, {}))
         return rows
@@ -282,7 +290,7 @@ class Stages:
             return ""
         units, done = (
             len(read_json(self.place(plan))["units"]),
-            sum(len(list(self.path.glob(name))) for name in finishing),
+            sum(len(self.matching(name)) for name in finishing),
         )
         return f"{units - done:,} of {units:,} units are left; "
 

@@ -30,7 +30,7 @@ class StoredStates:
     def __init__(self, run: Run, acts: str, key: str):
         self.run, self.key = run, key
         self.files = [f"acts/{acts}/{k:05d}.safetensors" for k in range(len(run.shards("traces")))]
-        shapes = [self._open(run.place(file), lambda part: part.get_shape()) for file in self.files]
+        shapes = [self._open(run.file(file), lambda part: part.get_shape()) for file in self.files]
         self.first = np.cumsum([0, *(shape[0] for shape in shapes)])
         self.shape = (int(self.first[-1]), int(shapes[0][1]))
 
