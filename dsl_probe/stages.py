@@ -61,14 +61,15 @@ class StageStatus:
 
 
 def stage_of_run(fn: Callable[P, R]) -> Callable[P, R]:
-    """For the function of a stage, whose first argument is the run: whatever ends it, it lets go of the stages that it
-    held, and what the disk says of the run's files is a UserError."""
+    """For the function of a stage, whose first argument is the run, or the folder of one: whatever ends it, it lets go of
+    the stages that it held, and what the disk says of the run's files is a UserError."""
 
     @wraps(fn)
     def guarded(*args: P.args, **options: P.kwargs) -> R:
         before = len(_held())
-        run: Any = args[0] if args else options["run"]
-        with told(run.path):
+        given: Any = options.get("out") or (args[0] if args else next(iter(options.values())))
+        folder = given.path if isinstance(given, Stages) else given
+        with told(Path(folder) if isinstance(folder, str | Path) else Path()):
             try:
                 return fn(*args, **options)
             finally:

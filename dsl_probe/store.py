@@ -84,7 +84,7 @@ class Run(Stages):
         return cls(path)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return f"Run({self.name!r})"
 
     # ---- writing
 

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
@@ -19,8 +19,8 @@ Flat = tyro.conf.arg(name="")
 class OfRun:
     """Options of every command that reads a run."""
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
+    run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH")]]  # a Path would take a slash off a URL
+    """The run folder; where a command only reads also a URL that fsspec can open, such as s3://bucket/run."""
     json: bool = False
     """One JSON object on stdout."""
 
