@@ -35,6 +35,7 @@ def readers(path: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     import pyarrow.parquet as pq
     from safetensors.numpy import load_file
 
+    from dsl_probe.files import file_hash
     from dsl_probe.probe.stage import read_weights
     from dsl_probe.probe.states import StoredStates, captured_layers, read_index
     from dsl_probe.store import Run
@@ -53,7 +54,7 @@ def readers(path: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
         elif name.endswith(".json") and name != "run.json":
             yield f"json {name}", lambda n=name: run.json(n)
         elif name.endswith(".safetensors"):
-            yield f"tensors {name}", lambda n=name: load_file(run.file(n)) if "probes" in n else str(run.file(n))
+            yield f"tensors {name}", lambda n=name: load_file(run.file(n)) if "probes" in n else file_hash(run.file(n))
     for kind in ("traces", "units"):
         if run.shards(kind):
             yield f"rows of {kind}", lambda k=kind: run.shard_rows(k, [3, 0, 20 if path.name == "collected" else 81])
@@ -73,7 +74,10 @@ def digest(value: Any) -> str:
     import pyarrow as pa
 
     if isinstance(value, pa.Table):
-        value = [value.schema.to_string(), value.to_pylist()]
+        out = pa.BufferOutputStream()
+        with pa.ipc.new_stream(out, value.schema) as stream:
+            stream.write_table(value.combine_chunks())
+        value = out.getvalue().to_pybytes()
     elif isinstance(value, np.ndarray):
         value = [str(value.dtype), value.shape, value.tobytes()]
     elif isinstance(value, dict):
@@ -158,12 +162,15 @@ def verified(folder: Path, case: Case) -> bool:
     return code > 0
 
 
-def one(folder: Path, spare: Path, kind: str, seed: int, wanted: dict[str, dict[str, str]]) -> Case:
-    """One case, in a child: a crash is a case, too."""
+def one(folder: Path, spare: Path, kind: str, seed: int, wanted: dict[str, dict[str, str]], only: str) -> Case | None:
+    """One case, in a child: a crash is a case, too. None where no file of it ends with `only`."""
     rng = random.Random(seed)
     run = "run" if rng.random() < 0.9 else "collected"
     kept = road.files_of(spare / run)
     case = damage(folder / run, kind, rng)
+    if only and not any(name.endswith(only) for name in case.files):
+        restore(folder / run, kept, case.files)
+        return None
     with tempfile.NamedTemporaryFile("r") as told:
 
         def work() -> int:
@@ -175,9 +182,13 @@ def one(folder: Path, spare: Path, kind: str, seed: int, wanted: dict[str, dict[
         case = Case(**json.loads(told.read())) if ended.code == 0 else case
     if ended.code:
         case.wrong.append(f"reading ended with {ended.code}: {ended.told[-300:]}")
-    for name in case.files:
-        (folder / run / name).write_bytes(kept[name])
+    restore(folder / run, kept, case.files)
     return case
+
+
+def restore(folder: Path, kept: dict[str, bytes], files: list[str]) -> None:
+    for name in files:
+        (folder / name).write_bytes(kept[name])
 
 
 def trials(folder: Path, cases: int, seed: int) -> Iterator[list[Case]]:
@@ -188,8 +199,9 @@ def trials(folder: Path, cases: int, seed: int) -> Iterator[list[Case]]:
     shutil.copytree(spare, work)
     wanted = {run: {name: digest(call()) for name, call in readers(spare / run)} for run in ("run", "collected")}
     whole = store.WHOLE
-    for store.WHOLE in (whole, 0):
-        yield [one(work, spare, KINDS[k % 3], seed + k, wanted) for k in range(cases)]
+    for store.WHOLE, only in ((whole, ""), (0, ".parquet")):
+        made = (one(work, spare, KINDS[k % 3], seed + k, wanted, only) for k in range(cases))
+        yield [case for case in made if case is not None]
     store.WHOLE = whole
 
 
@@ -227,7 +239,9 @@ def main() -> int:
         lines.append(f"| {kind} | " + " | ".join(map(str, row)) + " |")
     for title, part in (("Whole", whole), ("Footers", footers)):
         lines += ["", f"## {title}: wrong", ""]
-        lines += [f"- {c.run}, {', '.join(c.files)}, {c.detail}: {'; '.join(c.wrong[:3])}" for c in part if c.wrong] or ["None."]
+        lines += [
+            f"- {c.run}, {', '.join(c.files)}, {c.detail}: {'; '.join(c.wrong[:3])}" for c in part if c.wrong
+        ] or ["None."]
     text = "\n".join(lines) + "\n"
     REPORT.write_text(text)
     print(text)

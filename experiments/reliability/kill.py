@@ -1,7 +1,7 @@
 """SIGKILL at random moments, and before every write call, of every stage; then the same command again.
 
-    python experiments/reliability/kill.py                 100 random moments, and each write call; writes KILL.md
-    python experiments/reliability/kill.py --kills 30 --no-calls --json    what tests/test_kill.py runs
+python experiments/reliability/kill.py                 100 random moments, and each write call; writes KILL.md
+python experiments/reliability/kill.py --kills 30 --no-calls --json    what tests/test_kill.py runs
 """
 
 import argparse

@@ -19,11 +19,36 @@ def commands(folder: Path) -> dict[str, list[str]]:
     """Stage -> the command that does it, in the order of the data flow; `collect` makes a run of its own."""
     run, new = str(folder / "run"), str(folder / "collected")
     little = ["--device", "cpu", "--model", MODEL]
-    sides = ["--a", f"step={STEPS[1]}", "--b", f"step={STEPS[0]}", "--permutations", "99", "--min-problems", "3", "--min-units", "2"]
+    sides = [
+        "--a",
+        f"step={STEPS[1]}",
+        "--b",
+        f"step={STEPS[0]}",
+        "--permutations",
+        "99",
+        "--min-problems",
+        "3",
+        "--min-units",
+        "2",
+    ]
     worlds = ["--domains", *WORLDS, "--template", "raw", "--max-new-tokens", "30"]
     planted = ["--group", f"step={STEPS[1]}", "--splits", "2", "--spikes", "nonce", "--permutations", "99"]
     at = ["--layers", "1", "2", "--at", "states"]
-    probes = ["--targets", "last", "next", "--least", "5", "--readout-traces", "2", "--no-controls", "--no-transfer", "--strengths", "1.0", "--folds", "3"]
+    probes = [
+        "--targets",
+        "last",
+        "next",
+        "--least",
+        "5",
+        "--readout-traces",
+        "2",
+        "--no-controls",
+        "--no-transfer",
+        "--strengths",
+        "1.0",
+        "--folds",
+        "3",
+    ]
     return {
         "collect": ["collect", "--out", new, *little, *worlds, "--n", "6", "--samples", "2", "--shard", "8"],
         "import": ["import", str(folder / "source.parquet"), "--out", run],
@@ -32,7 +57,18 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "mine": ["mine", run, "--min-traces", "4", "--min-problems", "4", "--q", "1.0", "--executor", "process:1"],
         "language": ["mine", run, "--language.group", f"step={STEPS[1]}", "--language.name", "late"],
         "probe": ["probe", run, *probes],
-        "effects": ["effects", run, *little, "--motifs", "drap", "zorn", "--budget", "300", "--only", f"step={STEPS[1]}"],
+        "effects": [
+            "effects",
+            run,
+            *little,
+            "--motifs",
+            "drap",
+            "zorn",
+            "--budget",
+            "300",
+            "--only",
+            f"step={STEPS[1]}",
+        ],
         "compare": ["compare", run, *sides, "--name", "c"],
         "validate": ["validate", run, *planted, "--min-problems", "3", "--min-units", "2", "--name", "v"],
         "growth": ["mine", run, "--growth"],
@@ -52,7 +88,9 @@ def prepare(folder: Path) -> None:
     table = pq.read_table(ROOT / "data/organisms/growth-0.parquet", filters=[("step", "in", STEPS)])
     of = [
         k
-        for k, (domain, problem) in enumerate(zip(*(table[c].to_pylist() for c in ("domain", "problem_id")), strict=True))
+        for k, (domain, problem) in enumerate(
+            zip(*(table[c].to_pylist() for c in ("domain", "problem_id")), strict=True)
+        )
         if domain in WORLDS and int(problem.rpartition("/")[2]) < PROBLEMS
     ]
     pq.write_table(table.take(of), folder / "source.parquet")
