@@ -21,15 +21,16 @@ class Ended:
     seconds: float
 
 
-def child(work: Callable[[], int], kill_after: float | None = None, first: Callable[[], object] | None = None) -> Ended:
-    """Do `work` in a fork, which is its exit code, after `first`; SIGKILL after so many seconds. An exception: 70."""
-    with tempfile.TemporaryFile() as told:
-        start = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
+class Child:
+    """Does `work` in a fork, which is its exit code, after `first`. An exception: 70."""
+
+    def __init__(self, work: Callable[[], int], first: Callable[[], object] | None = None):
+        self.told, self.start = tempfile.TemporaryFile(), time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
             code = CRASHED
             try:
-                os.dup2(told.fileno(), 2)
+                os.dup2(self.told.fileno(), 2)
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                 if first is not None:
@@ -40,13 +41,23 @@ def child(work: Callable[[], int], kill_after: float | None = None, first: Calla
             finally:
                 sys.stderr.flush()
                 os._exit(code)
+
+    def runs(self) -> bool:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def wait(self, kill_after: float | None = None) -> Ended:
+        """Until its end, or SIGKILL so many seconds after its start."""
         if kill_after is not None:
-            while time.monotonic() - start < kill_after:
-                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                    break
-                time.sleep(min(0.005, kill_after))
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        told.seek(0)
-        text = told.read().decode("utf-8", "replace")
-        return Ended(os.waitstatus_to_exitcode(status), text, time.monotonic() - start)
+            while (left := kill_after - (time.monotonic() - self.start)) > 0 and self.runs():
+                time.sleep(min(0.005, left))
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        with self.told as file:
+            file.seek(0)
+            text = file.read().decode("utf-8", "replace")
+        return Ended(os.waitstatus_to_exitcode(status), text, time.monotonic() - self.start)
+
+
+def child(work: Callable[[], int], kill_after: float | None = None, first: Callable[[], object] | None = None) -> Ended:
+    """`work` in a fork, until its end, or SIGKILL after so many seconds."""
+    return Child(work, first).wait(kill_after)
