@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dsl_probe.types import UserError
+from dsl_probe.types import FileError, UserError
 
 # What a disk says, and not a peer, a pipe or another program.
 _OF_DISK = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOENT", "ENOTDIR", "ESTALE", "ELOOP")
@@ -72,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run its stage again.") from error
+        raise FileError(f"{path} cannot be read ({error}); delete it and run its stage again.") from error
 
 
 def file_hash(path: Path) -> str:

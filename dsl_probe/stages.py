@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from dsl_probe import locks
 from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, told, write_json
 from dsl_probe.remote import Remote
-from dsl_probe.types import UserError
+from dsl_probe.types import FileError, UserError
 
 # What each stage owns. `{id}` stands for what follows the dot in the stage's name: a model, a comparison.
 STAGE_FILES = {
@@ -100,7 +100,7 @@ class Stages:
             return None
         record = read_json(self.place(name))
         if not isinstance(record, dict) or not seal_holds(record) or record.get("stage") != stage:
-            raise UserError(
+            raise FileError(
                 f"{self.name}/{name} is not as it was written: it is damaged, or was put there by hand. "
                 f"Delete it and run its stage again."
             )
@@ -209,7 +209,7 @@ class Stages:
         except TimeoutError as error:
             raise UserError(f"{self.path}: {error}; wait, or end it.") from error
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise UserError(f"cannot write {error.filename or self.path}: {error.strerror or error}") from error
 
     def abandon(self, stage: str) -> None:
         """Forget a stage that was begun and had nothing to do, so that another setting may be tried."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dsl_probe.files import file_hash, footer_hash, read_json, replacing, seal_holds, sealed, stamp, told, write_json
 from dsl_probe.remote import Remote
 from dsl_probe.stages import STAGE_FILES, Stages, kind_of
-from dsl_probe.types import SCHEMA_VERSION, UserError
+from dsl_probe.types import SCHEMA_VERSION, FileError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,9 @@ class Run(Stages):
         self.name = str(path)
         self._written: tuple[int, dict[str, tuple[str, str, str]]] = (0, {})
         self._unreadable: dict[str, str] = {}  # stage -> why its record cannot be read
-        if not self.has("run.json"):
+        with told(self.path):
+            there = self.has("run.json")
+        if not there:
             make = f"Make one with: dsl-probe import SOURCE --out {self.name}   (or: dsl-probe demo)"
             raise UserError(
                 f"{self.name} is not a run: it has no run.json. "
@@ -72,7 +74,9 @@ class Run(Stages):
         if _URL.match(str(path)):
             raise UserError(f"{path} is a URL, and a run is written to a folder of this machine; give --out a folder.")
         path = Path(path)
-        if not (path / "run.json").exists():
+        with told(path):
+            there = (path / "run.json").exists()
+        if not there:
             if path.is_file():
                 raise UserError(f"{path} is a file; --out needs a folder (a new one, or an existing run).")
             if path.is_dir() and any(not p.name.startswith((".", "run.json.")) for p in path.iterdir()):
@@ -135,7 +139,7 @@ class Run(Stages):
         """
         path = self.place(name)
         if not path.is_file():
-            raise UserError(f"{self.name} has no {name}; see which stages have run: dsl-probe status {self.name}")
+            raise FileError(f"{self.name} has no {name}; see which stages have run: dsl-probe status {self.name}")
         try:
             now = stamp(path)
             whole = whole and now[1] <= WHOLE
@@ -143,14 +147,14 @@ class Run(Stages):
                 stage, digest, footer = self._record_of(name)
                 expected, found = (footer, footer_hash) if footer and not whole else (digest, file_hash)
                 if expected and found(path) != expected:
-                    raise UserError(
+                    raise FileError(
                         f"{path} is not the file that {stage} wrote: it is damaged, or was exchanged. Find out what "
                         f"else is: dsl-probe status {self.name} --verify; then run that stage again with --force"
                     )
                 if expected:
                     _checked[path, whole or not footer] = now
         except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
         return path
 
     def _record_of(self, name: str) -> tuple[str, str, str]:
@@ -160,7 +164,7 @@ class Run(Stages):
             for stage, reason in self._unreadable.items():
                 patterns = (p.format(id=stage.partition(".")[2]) for p in STAGE_FILES[kind_of(stage)])
                 if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-                    raise UserError(f"{self.name}/{name} cannot be checked. {reason}")
+                    raise FileError(f"{self.name}/{name} cannot be checked. {reason}")
         return found.get(name, ("", "", ""))
 
     def _records(self) -> dict[str, tuple[str, str, str]]:
@@ -191,7 +195,7 @@ class Run(Stages):
         import pyarrow.parquet as pq
 
         if not self.has(f"{name}.parquet"):
-            raise UserError(
+            raise FileError(
                 f"{self.name} has no table {name!r}; see which stages have run: dsl-probe status {self.name}"
             )
         path = self.file(f"{name}.parquet")
@@ -200,7 +204,7 @@ class Run(Stages):
                 path, columns=columns, filters=filters, read_dictionary=dictionary, page_checksum_verification=True
             )
         except (pa.ArrowException, OSError) as error:
-            raise UserError(
+            raise FileError(
                 f"{path} cannot be read: {error}. Find out what else is damaged: dsl-probe status {self.name} --verify"
             ) from error
 
@@ -247,7 +251,7 @@ class Run(Stages):
                         got.append(here)
                     base += size
             except (pa.ArrowException, OSError) as error:
-                raise UserError(
+                raise FileError(
                     f"{path} cannot be read: {error}. See what else is: dsl-probe status {self.name} --verify"
                 ) from error
         if len(rows) and (rows.min() < 0 or rows.max() >= base):

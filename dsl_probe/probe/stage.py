@@ -24,7 +24,7 @@ from dsl_probe.probe.sweep import STRENGTHS
 from dsl_probe.probe.unit import Found, probe_target
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
-from dsl_probe.types import PROBES, READOUTS, UserError
+from dsl_probe.types import PROBES, READOUTS, FileError, UserError
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,8 @@ def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> str:
     run = Run(Path(path))
     try:
         found = _map(run, config, acts) if target is None else probe_target(run, config, acts, target)
+    except FileError:
+        raise
     except UserError as error:
         return str(error)
     except (ValueError, ArithmeticError, MemoryError, RuntimeError, LookupError) as error:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsl_probe.store import Run
-from dsl_probe.types import UserError
+from dsl_probe.types import FileError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ class StoredStates:
             with safe_open(file, framework="pt") as part:
                 return use(part.get_slice(self.key))
         except (OSError, SafetensorError) as error:
-            raise UserError(
+            raise FileError(
                 f"{file} has no readable {self.key} ({error}); capture again: dsl-probe capture ... --force"
             ) from error
 
