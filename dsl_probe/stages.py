@@ -61,8 +61,8 @@ class StageStatus:
 
 
 def stage_of_run(fn: Callable[P, R]) -> Callable[P, R]:
-    """For the function of a stage, whose first argument is the run, or the folder of one: whatever ends it, it lets go of
-    the stages that it held, and what the disk says of the run's files is a UserError."""
+    """For the function of a stage, whose first argument is the run, or its folder: whatever ends it, it lets go of the
+    stages that it held, and what the disk says of the run's files is a UserError."""
 
     @wraps(fn)
     def guarded(*args: P.args, **options: P.kwargs) -> R:

@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 class FileError(UserError):
-    """A file of a run that is missing, damaged or cannot be read: what reads it stops, and leaves nothing out for it."""
+    """A file of a run that is missing, damaged or cannot be read: what reads it stops, and leaves nothing out."""
 
 
 @dataclass(frozen=True)

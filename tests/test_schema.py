@@ -1,4 +1,4 @@
-"""Which versions of a run are read: newer ones are refused with the version needed, older records are taken as they are."""
+"""Which versions of a run are read: newer ones are refused with the version needed, older records are taken."""
 
 import json
 

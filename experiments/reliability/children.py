@@ -25,7 +25,7 @@ class Child:
     """Does `work` in a fork, which is its exit code, after `first`. An exception: 70."""
 
     def __init__(self, work: Callable[[], int], first: Callable[[], object] | None = None):
-        self.told, self.start = tempfile.TemporaryFile(), time.monotonic()
+        self.told, self.start = tempfile.TemporaryFile(), time.monotonic()  # noqa: SIM115
         self.pid = os.fork()
         if self.pid == 0:
             code = CRASHED

@@ -1,6 +1,6 @@
 """Files of a finished run cut short, with a bit flipped, or exchanged: is each case told, or without effect?
 
-    python experiments/reliability/damage.py                  1,000 cases; writes DAMAGE.md
+    python experiments/reliability/damage.py                      1,000 cases; writes DAMAGE.md
     python experiments/reliability/damage.py --cases 60 --json    what tests/test_damage.py runs
 
 After each case everything that the API reads is read and compared with what it was. `footers`: the same cases with
@@ -224,11 +224,11 @@ def main() -> int:
     lines = [
         "# Damaged files",
         "",
-        f"`python experiments/reliability/damage.py`, seed {o.seed}; {o.cases:,} cases, twice, in "
-        f"{time.monotonic() - began:.0f} s. Whole: files hashed whole on first reading. Footers: Parquet files checked by "
-        "footer and page checksums alone. Wrong: another value, a name that is not told, or an untyped error.",
+        f"`python experiments/reliability/damage.py`, seed {o.seed}; {o.cases:,} cases, and "
+        f"again those of Parquet files, in {time.monotonic() - began:.0f} s. Whole: files hashed whole when first read. "
+        "Footers: Parquet files checked by footer and page checksums alone. Wrong: another value, a name that is not told, or an untyped error.",
         "",
-        "| damage | cases | told on reading | by status --verify alone | without effect | wrong, whole | wrong, footers |",
+        "| damage | cases | told on reading | told by verify alone | no effect | wrong, whole | wrong, footers |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind in KINDS:

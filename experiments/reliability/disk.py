@@ -1,9 +1,10 @@
-"""The disk is full, read-only, denied or takes a file away, at each write call of each stage; then the command again.
+"""The disk is full, read-only, denied or takes a file away, at write calls of each stage; then the command again.
 
-    python experiments/reliability/disk.py                  injected at up to 150 calls of a kind, and real; writes DISK.md
-    python experiments/reliability/disk.py --most 6 --json  what tests/test_disk.py runs
+    python experiments/reliability/disk.py                            at up to 20 calls of a kind; writes DISK.md
+    python experiments/reliability/disk.py --most 4 --gone 0 --json   what tests/test_disk.py runs
 
-Real: a tmpfs too small for the stage (Linux, root), a limit to the size of a file, a folder that may not be written to.
+Errors are injected, and real: a tmpfs too small for the stage (Linux, root), a limit to the size of a file, a folder
+that may not be written to.
 """
 
 import argparse
@@ -151,11 +152,11 @@ def small_disk(trials: Trials, stage: str, rng: random.Random) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--most", type=int, default=150)
+    parser.add_argument("--most", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--real", type=int, default=3)
-    parser.add_argument("--gone", type=int, default=3)
+    parser.add_argument("--real", type=int, default=1)
+    parser.add_argument("--gone", type=int, default=1)
     o = parser.parse_args()
     began, rng = time.monotonic(), random.Random(o.seed)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
