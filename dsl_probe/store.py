@@ -62,8 +62,9 @@ class Run(Stages):
             raise UserError(f"{self.name}/run.json holds no schema version; it is damaged, or not of dsl-probe.")
         if version > SCHEMA_VERSION:
             raise UserError(
-                f"{self.name} was written by a newer dsl-probe: its run.json has schema version {version}, and this one "
-                f"reads up to {SCHEMA_VERSION}. Install a dsl-probe that reads version {version}: pip install -U dsl-probe"
+                f"{self.name} was written by a newer dsl-probe: its run.json has schema version {version}, and "
+                f"this one reads up to {SCHEMA_VERSION}. Install a dsl-probe that reads version {version}: "
+                f"pip install -U dsl-probe"
             )
         if not seal_holds(self.identity):
             raise UserError(f"{self.name}/run.json is not as it was written: it is damaged, or was put there by hand.")

@@ -224,9 +224,10 @@ def main() -> int:
     lines = [
         "# Damaged files",
         "",
-        f"`python experiments/reliability/damage.py`, seed {o.seed}; {o.cases:,} cases, and "
-        f"again those of Parquet files, in {time.monotonic() - began:.0f} s. Whole: files hashed whole when first read. "
-        "Footers: Parquet files checked by footer and page checksums alone. Wrong: another value, a name that is not told, or an untyped error.",
+        f"`python experiments/reliability/damage.py`, seed {o.seed}; {o.cases:,} cases, and again those of Parquet "
+        f"files, in {time.monotonic() - began:.0f} s. Whole: files hashed whole when first read. Footers: Parquet files "
+        "checked by footer and page checksums alone. Wrong: another value, a name that is not told, or an untyped "
+        "error.",
         "",
         "| damage | cases | told on reading | told by verify alone | no effect | wrong, whole | wrong, footers |",
         "|---|---|---|---|---|---|---|",

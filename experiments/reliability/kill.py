@@ -146,8 +146,8 @@ def main() -> int:
     lines = [
         "# Killed, and run again",
         "",
-        f"`python experiments/reliability/kill.py`, seed {o.seed}: {o.kills} trials with {sum(asked.values())} SIGKILLs "
-        f"at random moments, {sum(hit.values())} of them before the stage had ended, in {random_seconds:.0f} s; "
+        f"`python experiments/reliability/kill.py`, seed {o.seed}: {o.kills} trials with {sum(asked.values())} "
+        f"SIGKILLs at random moments, {sum(hit.values())} of them before the stage had ended, in {random_seconds:.0f} s; "
         f"{sum(cases.values())} more before a write call drawn at random; {time.monotonic() - began:.0f} s together.",
         "",
         "| stage | seconds | sent | cut off | before a write call | not as an undisturbed run |",
