@@ -100,10 +100,10 @@ class Case:
     wrong: list[str] = field(default_factory=list)
 
 
-def damage(folder: Path, kind: str, rng: random.Random) -> Case:
-    """Break a file of a run, or exchange two."""
+def damage(folder: Path, kind: str, rng: random.Random, first: str | None = None) -> Case:
+    """Break a file of a run, or exchange it for another; one drawn at random, where none is named."""
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    first = rng.choice(names)
+    first = first or rng.choice(names)
     path = folder / first
     content = path.read_bytes()
     if kind == "cut":
@@ -225,9 +225,9 @@ def main() -> int:
         "# Damaged files",
         "",
         f"`python experiments/reliability/damage.py`, seed {o.seed}; {o.cases:,} cases, and again those of Parquet "
-        f"files, in {time.monotonic() - began:.0f} s. Whole: files hashed whole when first read. Footers: Parquet files "
-        "checked by footer and page checksums alone. Wrong: another value, a name that is not told, or an untyped "
-        "error.",
+        f"files, in {time.monotonic() - began:.0f} s. Whole: files hashed whole when first read. Footers: Parquet "
+        "files checked by footer and page checksums alone. Wrong: another value, a name that is not told, or an "
+        "untyped error.",
         "",
         "| damage | cases | told on reading | told by verify alone | no effect | wrong, whole | wrong, footers |",
         "|---|---|---|---|---|---|---|",

@@ -30,9 +30,9 @@ REPORT = Path(__file__).with_name("KILL.md")
 class Trials:
     """The folder before each stage, what an undisturbed stage makes of it, and how long that takes."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, last: str = "growth"):
         self.place = folder / "trial"  # one place for all, so that messages and names are the same
-        self.before = road.before_each(folder)
+        self.before = road.before_each(folder, last)
         self.wanted, self.seconds = {}, {}
         for stage in self.before:
             self.start(stage)
@@ -147,8 +147,9 @@ def main() -> int:
         "# Killed, and run again",
         "",
         f"`python experiments/reliability/kill.py`, seed {o.seed}: {o.kills} trials with {sum(asked.values())} "
-        f"SIGKILLs at random moments, {sum(hit.values())} of them before the stage had ended, in {random_seconds:.0f} s; "
-        f"{sum(cases.values())} more before a write call drawn at random; {time.monotonic() - began:.0f} s together.",
+        f"SIGKILLs at random moments, {sum(hit.values())} of them before the stage had ended, in "
+        f"{random_seconds:.0f} s; {sum(cases.values())} more before a write call drawn at random; "
+        f"{time.monotonic() - began:.0f} s together.",
         "",
         "| stage | seconds | sent | cut off | before a write call | not as an undisturbed run |",
         "|---|---|---|---|---|---|",

@@ -50,8 +50,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "3",
     ]
     return {
-        "collect": ["collect", "--out", new, *little, *worlds, "--n", "6", "--samples", "2", "--shard", "8"],
         "import": ["import", str(folder / "source.parquet"), "--out", run],
+        "collect": ["collect", "--out", new, *little, *worlds, "--n", "6", "--samples", "2", "--shard", "8"],
         "score": ["score", run, *little],
         "capture": ["capture", run, *little, *at, "--name", "m"],
         "mine": ["mine", run, "--min-traces", "4", "--min-problems", "4", "--q", "1.0", "--executor", "process:1"],
@@ -106,8 +106,8 @@ def command(argv: list[str]) -> tuple[int, str]:
     return code, told.getvalue()
 
 
-def before_each(folder: Path) -> dict[str, Path]:
-    """Stage -> a copy of the folder as it is before that stage; the whole road is in folder/"end"."""
+def before_each(folder: Path, last: str = "growth") -> dict[str, Path]:
+    """Stage -> a copy of the folder as it is before that stage; the whole road, up to `last`, is in folder/"end"."""
     prepare(folder / "end")
     kept = {}
     for stage, argv in commands(folder / "end").items():
@@ -116,6 +116,8 @@ def before_each(folder: Path) -> dict[str, Path]:
         code, told = command(argv)
         if code > 1:
             raise RuntimeError(f"{stage}: {told}")
+        if stage == last:
+            break
     return kept
 
 
