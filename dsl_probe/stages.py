@@ -161,6 +161,7 @@ class Stages:
                 self._refuse_other(stage, earlier, asked)
             if done is not None:
                 return False
+        self._sweep_records()
         others = self._at_work(stage)
         busy = self._at_work("*") if force else [] if kind_of(stage) in SHARED else others
         if busy:
@@ -248,11 +249,18 @@ class Stages:
                 path.unlink(missing_ok=True)
 
     def _sweep(self, stage: str) -> None:
-        """Remove what a killed writer left: files under a temporary name, and locks."""
+        """Remove what a killed writer of a stage left: files under a temporary name, and locks."""
         for pattern in STAGE_FILES[kind_of(stage)]:
-            for end in (".*.tmp", ".lock"):
-                for path in self.path.glob(pattern.format(id=stage.partition(".")[2]) + end):
+            pattern = pattern.format(id=stage.partition(".")[2])
+            for left in (f"{pattern}.*.tmp", f"{pattern}.lock", f"{pattern}.lock.*", f"{Path(pattern).parent}/.now.*"):
+                for path in self.path.glob(left):
                     path.unlink(missing_ok=True)
+
+    def _sweep_records(self) -> None:
+        """Remove what one left who was killed while it began or ended a stage; only for who has the turn."""
+        for left in ("run.json.*.tmp", "stages/*.tmp", "stages/.turn.?*", "stages/*.driver.?*", "stages/.now.*"):
+            for path in self.path.glob(left):
+                path.unlink(missing_ok=True)
 
     def status(self, verify: bool = False) -> list[StageStatus]:
         """State of every stage. `verify` reads every file and compares its hash with the record."""

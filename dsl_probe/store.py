@@ -85,7 +85,11 @@ class Run(Stages):
             with told(path):
                 path.mkdir(parents=True, exist_ok=True)
             identity = {"schema_version": SCHEMA_VERSION, "name": name or path.resolve().name}
-            write_json(path / "run.json", sealed(identity))
+            try:
+                write_json(path / "run.json", sealed(identity))
+            except UserError:  # another process made it, and swept ours away?
+                if not (path / "run.json").exists():
+                    raise
         return cls(path)
 
     def __repr__(self) -> str:

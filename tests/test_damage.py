@@ -12,7 +12,7 @@ from dsl_probe.store import Run
 RELIABILITY = Path(__file__).resolve().parents[1] / "experiments" / "reliability"
 sys.path.insert(0, str(RELIABILITY))
 
-import damage
+import damage  # noqa: E402
 
 
 def cases(folder: Path, spare: Path, kind: str):
@@ -58,7 +58,7 @@ def test_a_damaged_record_is_told_by_status_and_other_stages_are_read(tiny_run, 
     record.write_bytes(record.read_bytes().replace(b'"support"', b'"suppont"').replace(b'"traces"', b'"tracez"'))
     assert main(["status", str(folder)]) == 1
     told = capsys.readouterr().out.splitlines()
-    assert [line for line in told if "mine.json is not as it was written" in line][0].startswith("mine: damaged")
+    assert next(line for line in told if "mine.json is not as it was written" in line).startswith("mine: damaged")
     assert any(line.startswith("import: done") for line in told)
     run = Run(folder)
     assert run.table("traces/00000").num_rows and run.table("comparisons/b-vs-a/comparison").num_rows

@@ -16,9 +16,9 @@ from dsl_probe.types import FileError, UserError
 RELIABILITY = Path(__file__).resolve().parents[1] / "experiments" / "reliability"
 sys.path.insert(0, str(RELIABILITY))
 
-import disk
-import faulty
-import kill
+import disk  # noqa: E402
+import faulty  # noqa: E402
+import kill  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

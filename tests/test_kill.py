@@ -10,7 +10,7 @@ import pytest
 RELIABILITY = Path(__file__).resolve().parents[1] / "experiments" / "reliability"
 sys.path.insert(0, str(RELIABILITY))
 
-import kill
+import kill  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
