@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ROW_GROUP = 1_000
 # Parquet files up to so many bytes are hashed whole when they are first read, larger ones at their footer: the headers
-# of their pages are under no checksum. BLAKE2b takes about 0.1 s for 100 MB.
+# of their pages are under no checksum. For 100 MB the hash takes 0.16 s, decompressing them 0.40 s (one core, measured).
 WHOLE = 1 << 28
 # Files of finished stages that were found as they were written, with inode, size and time, and what was hashed of them.
 _checked: dict[tuple[Path, bool], tuple[int, int, int]] = {}
