@@ -30,16 +30,22 @@ from pathlib import Path
 
 from dsl_probe.types import UserError
 
-# AUDIT_ARCH, then the numbers of what is always refused: kernel surface that no answer needs. Then those that make a
-# process or a thread. From the kernel's own tables (unistd.h).
+# AUDIT_ARCH, then the numbers of what is always refused: kernel surface that no answer needs, and memory that belongs to
+# no process, which the memory limit would not count. Then those that make a process or a thread. From the kernel's own
+# tables (unistd.h).
 _SYSCALLS = {
     "x86_64": (
         0xC000003E,
-        # ptrace, unshare, setns, process_vm_readv/writev, perf_event_open, bpf, userfaultfd, keyctl, add_key, io_uring
-        (101, 272, 308, 310, 311, 298, 321, 323, 250, 248, 425, 426, 427),
+        # ptrace, unshare, setns, process_vm_readv/writev, perf_event_open, bpf, userfaultfd, keyctl, add_key,
+        # request_key, io_uring; memfd_create, memfd_secret, shmget, semget, msgget, mq_open
+        (101, 272, 308, 310, 311, 298, 321, 323, 250, 248, 249, 425, 426, 427, 319, 447, 29, 64, 68, 240),
         (56, 57, 58, 435),  # clone, fork, vfork, clone3
     ),
-    "aarch64": (0xC00000B7, (117, 97, 268, 270, 271, 241, 280, 282, 219, 217, 425, 426, 427), (220, 435)),
+    "aarch64": (
+        0xC00000B7,
+        (117, 97, 268, 270, 271, 241, 280, 282, 219, 217, 218, 425, 426, 427, 279, 447, 194, 190, 186, 180),
+        (220, 435),
+    ),
 }
 # Runs before the program: limits that it cannot raise again. Soft and hard are set alike.
 _LIMITS = """
