@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (attacks)
 """Programs that try to get out of the sandbox, to outgrow it, to outlive it, or to be judged right without being right.
 
 Each is an answer to "write add(a, b)" and is right only if its attack worked, so a right verdict is an escape. What an
@@ -5,6 +6,8 @@ attack aims at is named in braces: {secret} a file of the host, {folder} its fol
 host listens, {unix} a socket of the host, {pid} a process of the host. An attack sets `got`.
 """
 
+import contextlib
+import ctypes
 import dataclasses
 import os
 import socket
@@ -14,13 +17,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dsl_probe.collect import sandbox
 from dsl_probe.types import Problem
 
 SECRET = "swordfish"
 PROBLEM = Problem("p", "code", "Write add(a, b).", None, {"test": "assert add(1, 2) == 3", "entry_point": "add"})
 HONEST = "def add(a, b):\n    return a + b"
-MEMORY = 1024 << 20  # what a program that is judged may take
 _END = "\ndef add(a, b):\n    return a + b if got else None\n"
 _TRY = "import os, sys, time, ctypes\ngot = []\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
@@ -72,6 +73,7 @@ def words():
             if isinstance(v, str) and re.fullmatch("[0-9a-f]{32}", v): yield v
 """
 
+# fmt: off
 ESCAPES: dict[str, Escape] = {
     # Processes.
     "fork bomb": Escape("fork without end", "while True:\n    os.fork()"),
@@ -164,13 +166,13 @@ ESCAPES: dict[str, Escape] = {
     "disk": Escape(
         "fill the work folder, /tmp, /dev/shm and /var/tmp",
         "for folder in ('.', '/tmp', '/dev/shm', '/var/tmp'):\n    n = 0\n    try:\n"
-        "        for i in range(99):\n            with open(f'{folder}/{i}', 'wb') as f:\n"
+        "        for i in range(99):\n            with open(f'{folder}/dsl-escape-{i}', 'wb') as f:\n"
         "                for _ in range(16): n += f.write(bytes(1 << 20)); f.flush()\n"
         "    except OSError: pass\n    if n > 70 << 20: got.append(n)\n",
     ),
     "many files": Escape(
-        "make 100,000 files",
-        "try:\n    for i in range(100_000): os.close(os.open(str(i), os.O_CREAT))\n    got = [1]\nexcept OSError: pass\n",
+        "make 100,000 files, and find those of an earlier program",
+        "got = os.listdir('.')\nfor i in range(100_000): os.close(os.open(f'/tmp/dsl-escape-{i}', os.O_CREAT))\n",
     ),
     "many descriptors": Escape(
         "open 100,000 descriptors",
@@ -181,7 +183,7 @@ ESCAPES: dict[str, Escape] = {
         "raise its own limits",
         "import resource as r\n" + _each(*(f"r.setrlimit(r.{n}, (-1, -1)) is None" for n in
         ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_CORE"))),
-    ),  # fmt: skip
+    ),
     "endless loop": Escape("never end", "while True: pass"),
     "sleeps": Escape("sleep", "time.sleep(10**6)"),
     "sleeps in the test": Escape("sleep when it is called", "import time\ndef add(a, b):\n    time.sleep(99)\n", True),
@@ -189,7 +191,7 @@ ESCAPES: dict[str, Escape] = {
     "deep recursion": Escape(
         "exhaust the stack", "sys.setrecursionlimit(10**9)\ndef f(): return f()\nclass A:\n"
         "    def __repr__(self): return repr(self)\n" + _each("f()", "repr(A())")
-    ),  # fmt: skip
+    ),
     "segfault": Escape("crash in C", "ctypes.string_at(0)"),
     "endless output": Escape("print without end", "while True: print('x' * 100)"),
     "huge line": Escape("print one line of 500 MB", "os.write(1, b'x')\nprint('x' * (500 << 20))\nos.write(2, b'x' * (9 << 20))"),
@@ -260,7 +262,8 @@ ESCAPES: dict[str, Escape] = {
         "    sys.excepthook = lambda *a: None\n    f.f_builtins['AssertionError'] = SystemExit\n    return 7",
         True,
     ),
-}  # fmt: skip
+}
+# fmt: on
 
 
 @contextmanager
@@ -286,9 +289,14 @@ def aimed(folder: Path) -> Iterator[dict[str, object]]:
         os.environ["API_TOKEN"] = SECRET
         stack.callback(os.environ.pop, "API_TOKEN")
         yield {
-            "secret": secret, "folder": folder, "unix": path, "pid": victim.pid, "free": free,
-            "tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1],
-        }  # fmt: skip
+            "secret": secret,
+            "folder": folder,
+            "unix": path,
+            "pid": victim.pid,
+            "free": free,
+            "tcp": tcp.getsockname()[1],
+            "udp": udp.getsockname()[1],
+        }
         for one in (tcp, udp, local, abstract):
             one.setblocking(False)
             reached = False
@@ -302,23 +310,25 @@ def aimed(folder: Path) -> Iterator[dict[str, object]]:
         assert secret.read_text() == SECRET and sorted(p.name for p in folder.iterdir()) == ["secret.txt", "socket"]
 
 
-def left_over() -> dict[str, set[str]]:
-    """What a program may leave on the host: processes below this one, files where such things lie, descriptors."""
-    children = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if "/program.py" in command or "sleep 99" in command:
-                children.add(f"{entry.name} {command[:60]}")
+def adopt(orphans: bool = True) -> None:
+    """Let what a child leaves behind become a child of this process, so that it is seen (PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None).prctl(36, int(orphans), 0, 0, 0)
+
+
+def left_over(folder: Path) -> dict[str, object]:
+    """What a program may leave on the host: running children, files where an attack writes them, descriptors.
+
+    folder: where temporary files are made.
+    """
+    running = []
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            with contextlib.suppress(OSError):
+                if Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                    running.append(pid)
     return {
-        "processes": children,
-        "temporary": {p.name for p in Path("/tmp").glob("dsl-probe-*")},
-        "shared": {p.name for p in Path("/dev/shm").iterdir()},
-        "descriptors": {str(len(os.listdir("/proc/self/fd")))},
+        "processes": sorted(running),
+        "files": sorted(str(p) for place in ("/dev/shm", "/tmp", "/var/tmp") for p in Path(place).glob("dsl-escape-*")),
+        "temporary": sorted(p.name for p in folder.iterdir()),
+        "descriptors": len(os.listdir("/proc/self/fd")),
     }
-
-
-assert sandbox.__doc__
