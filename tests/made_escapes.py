@@ -322,8 +322,8 @@ def left_over(folder: Path) -> dict[str, object]:
     """
     running = []
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a thread or a process that ended meanwhile
+            for pid in (task / "children").read_text().split():
                 if Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z":
                     running.append(pid)
     return {

@@ -17,10 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import made_escapes as made
+import made_escapes as made  # noqa: E402
 
-from dsl_probe.collect import sandbox
-from dsl_probe.collect.domains import code
+from dsl_probe.collect import sandbox  # noqa: E402
+from dsl_probe.collect.domains import code  # noqa: E402
 
 
 def judged(program: str, seconds: float) -> tuple[bool | None, str, float]:
@@ -90,7 +90,7 @@ def main() -> None:
         "| program | tries to | verdict | reason | s | memory, MB | left behind |",
         "|---|---|---|---|--:|--:|---|",
         *(
-            f"| {name} | {tries.replace('|', '/')} | {verdict} | {reason.replace('|', '/')} | {took:.1f} | {mb:.0f} | {left} |"
+            f"| {name} | {tries} | {verdict} | {reason.replace('|', '/')} | {took:.1f} | {mb:.0f} | {left} |"
             for name, tries, verdict, reason, took, mb, left in rows
         ),
         "",
