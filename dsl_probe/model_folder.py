@@ -9,9 +9,11 @@ is tried once, on a plain question, and may behave otherwise on another.
 
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from dsl_probe.types import UserError
 
 MOST_LAYERS = 10_000
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
-_SECONDS, _MEMORY = 20, 1 << 30
+_SECONDS, _MEMORY = 10, 1 << 30
 # A size in a config may exceed every dimension of the stored tensors (fused or 4-bit weights), but not by more.
 _SLACK = 64
 _SIZES = re.compile(
@@ -27,23 +29,38 @@ _SIZES = re.compile(
     r"num_\w*(heads|experts)"
 )
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-# Runs in a process of its own, since a template is a program: it may loop without end, or take all memory.
-_RENDER = """
-import json, resource, sys
+# These run in a process of their own, with limits: a template is a program, and may loop without end or take all
+# memory; a pattern may take exponential time. The libraries' own memory comes on top, and grows with the cores.
+_LIMITS = """
+import json, re, resource, sys
+def limit():
+    try:
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    except OSError:
+        used = 1 << 30
+    for what, most in ((resource.RLIMIT_CPU, int(sys.argv[1])), (resource.RLIMIT_AS, int(sys.argv[2]) + used)):
+        hard = resource.getrlimit(what)[1]
+        resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+"""
+_MATCH = f"""{_LIMITS}
+limit()
+pattern, *names = json.load(sys.stdin)
+for name in names:
+    re.fullmatch(pattern, name)
+"""
+_RENDER = f"""{_LIMITS}
 from transformers.utils.chat_template_utils import render_jinja_template
-for what, most in ((resource.RLIMIT_AS, {memory} + (1 << 30)), (resource.RLIMIT_CPU, {seconds})):
-    hard = resource.getrlimit(what)[1]
-    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+limit()
 template, tokens = json.load(sys.stdin)
-turn = [[{{"role": "user", "content": "What is 1 + 1?"}}]]
+turn = [[dict(role="user", content="What is 1 + 1?")]]
 try:
     text = render_jinja_template(turn, chat_template=template, add_generation_prompt=True, **tokens)[0][0]
 except MemoryError:
-    sys.exit("it takes more than {memory} bytes of memory")
+    sys.exit("it takes more than a gigabyte of memory")
 except BaseException as error:
-    sys.exit(f"{{type(error).__name__}}: {{error}}"[:300])
+    sys.exit((type(error).__name__ + ": " + str(error))[:300])
 if len(text) > 1_000_000:
-    sys.exit(f"it makes {{len(text)}} characters of a short question")
+    sys.exit(str(len(text)) + " characters come of a short question")
 """
 
 
@@ -94,10 +111,18 @@ def check_config(name: str, config: dict[str, Any], trust_remote_code: bool = Fa
                 )
 
 
-def check_adapter_folder(folder: Path) -> None:
-    """Refuse an adapter that is pickled, that names a module to import, or whose files lie elsewhere."""
+def check_adapter_folder(folder: Path, modules: Sequence[str]) -> None:
+    """Refuse an adapter that is pickled, that names a module to import, or whose files lie elsewhere.
+
+    modules: names of the parts of the model that it goes on, which its patterns are to match in bounded time.
+    """
     _no_links_out(folder)
     config = _json(folder / "adapter_config.json")
+    for key in ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern"):
+        given = config.get(key)
+        for pattern in given if isinstance(given, list) else [given]:
+            if isinstance(pattern, str) and (why := _no_pattern(pattern, modules)):
+                raise UserError(f"{folder}/adapter_config.json: {key} {pattern!r:.200} {why}.")
     if config.get("megatron_config") is not None:
         raise UserError(
             f"{folder}/adapter_config.json names a module to import (megatron_core: {config.get('megatron_core')!r}); "
@@ -109,13 +134,13 @@ def check_adapter_folder(folder: Path) -> None:
     largest = max((n for shape in shapes for n in shape), default=0)
     if isinstance(config.get("r"), int) and config["r"] > max(largest, 1):
         raise UserError(
-            f"{folder}/adapter_config.json: r is {config['r']}, but no dimension of the weights exceeds {largest}; give "
-            "a folder whose adapter_config.json belongs to its weights."
+            f"{folder}/adapter_config.json: r is {config['r']}, but no dimension of the weights exceeds {largest}; "
+            "give a folder whose adapter_config.json belongs to its weights."
         )
 
 
 def check_chat_template(name: str, template: str, tokens: dict[str, Any]) -> None:
-    """Refuse a template that fails, does not end in 20 s or takes more than 1 GB on a short question. Tried once each.
+    """Refuse a template that fails, does not end in 10 s or takes more than 1 GB on a short question. Tried once each.
 
     tokens: what the tokenizer hands to it beside the messages (bos_token and such).
     """
@@ -129,23 +154,21 @@ def check_chat_template(name: str, template: str, tokens: dict[str, Any]) -> Non
 
 @functools.cache
 def _why_not(template: str, tokens: str) -> str | None:
-    program = _RENDER.format(memory=_MEMORY, seconds=_SECONDS)
-    command = [sys.executable, "-c", program]
+    return _tried(_RENDER, [template, json.loads(tokens)])
+
+
+def _tried(program: str, given: list[Any]) -> str | None:
+    """Why a program (which reads `given`) fails in a process of its own with limits; None where it does not."""
+    command = [sys.executable, "-c", program, str(_SECONDS), str(_MEMORY)]
     try:
-        done = subprocess.run(
-            command,
-            input=json.dumps([template, json.loads(tokens)]),
-            capture_output=True,
-            text=True,
-            timeout=3 * _SECONDS,
-        )
+        done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=6 * _SECONDS)
     except subprocess.TimeoutExpired:
         return "it does not end"
     if done.returncode == 0:
         return None
     if done.returncode < 0:  # the limit on time, or a kernel that is short of memory
         return f"it does not end within {_SECONDS} s"
-    return " ".join(done.stderr.split())[-300:] or "it fails"
+    return " ".join(done.stderr.split())[-300:].rstrip(".") or "it fails"
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -158,21 +181,37 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve() raises on a link that leads to itself
+
+
 def _no_links_out(folder: Path) -> None:
     # The cache of the hub keeps files as blobs/<hash> beside snapshots/<commit>/, which links to them.
     root = folder.resolve()
     allowed = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
     for path in sorted(folder.iterdir()):
-        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is no file but a pipe, socket or device; remove it.")
+        if path.is_symlink() and not any(_real(path).is_relative_to(place) for place in allowed):
             raise UserError(
-                f"{path} is a link out of its folder, to {path.resolve()}; it is not followed. Copy the file there if "
+                f"{path} is a link out of its folder, to {_real(path)}; it is not followed. Copy the file there if "
                 "you mean it."
             )
 
 
+def _no_pattern(pattern: str, names: Sequence[str]) -> str | None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"is no regular expression: {error}"
+    if re.fullmatch(r"[\w.|^$]*", pattern):  # nothing in it repeats
+        return None
+    return "takes too long to match" if _tried(_MATCH, [pattern, *names]) else None
+
+
 def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The config, and the configs of parts (text_config and such) in it."""
-    return [config, *(v for v in config.values() if isinstance(v, dict))]
+    return [{str(k): v for k, v in part.items()} for part in (config, *config.values()) if isinstance(part, dict)]
 
 
 def _numbers(config: dict[str, Any]) -> list[tuple[str, int]]:

@@ -203,6 +203,11 @@ def stop_ids(model: Model) -> tuple[int, ...]:
     """
     configured = model.hf.generation_config.eos_token_id
     found = configured if isinstance(configured, list) else [configured]
+    wrong = next((i for i in found if i is not None and not isinstance(i, int)), None)
+    if wrong is not None:
+        raise UserError(
+            f"{model.name}: eos_token_id in its generation_config.json is {wrong!r}; it must be a token id."
+        )
     return tuple(sorted({int(i) for i in [*found, model.tokenizer.eos_token_id] if i is not None}))
 
 
@@ -299,14 +304,15 @@ def _load(
     kind = _dtype(dtype, place)
     try:
         config = AutoConfig.from_pretrained(source, **options)
-        check_config(name, config.to_dict(), trust_remote_code)
+    except Exception as error:  # a damaged file fails in as many ways as there are readers of it
+        raise _missing(name, revision, error) from error
+    check_config(name, config.to_dict(), trust_remote_code)
+    try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         placed = {"device_map": device_map} if device_map is not None else {}
         safe = {} if "gguf_file" in options else {"use_safetensors": True}
         hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, kind), **placed, **safe, **options)
-    except UserError:
-        raise
-    except Exception as error:  # a damaged file fails in as many ways as there are readers of it
+    except Exception as error:
         raise _missing(name, revision, error) from error
     if adapter is not None:
         hf = _with_adapter(hf, adapter)
@@ -369,7 +375,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _missing(name: str, revision: str | None, error: Exception) -> UserError:
-    reason = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if "trust_remote_code" in str(error):
         return UserError(f"{name} runs code of its own; if you trust it, add --trust-remote-code. ({reason})")
     if Path(name).expanduser().exists() or name == SMOLLM2:
@@ -385,10 +391,11 @@ def _with_adapter(hf: Any, adapter: str) -> Any:
         raise UserError(f"the adapter {adapter} needs the package peft: pip install peft") from error
     try:
         folder = _adapter_folder(adapter)
-        check_adapter_folder(folder)
+    except Exception as error:
+        raise _missing_adapter(adapter, error) from error
+    check_adapter_folder(folder, [name for name, _ in hf.named_modules()])
+    try:
         return PeftModel.from_pretrained(hf, str(folder))
-    except UserError:
-        raise
     except Exception as error:  # RuntimeError: made for a model of other shapes
         raise _missing_adapter(adapter, error) from error
 
