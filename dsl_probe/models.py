@@ -227,7 +227,10 @@ def model_identity(name: str, revision: str | None = None, adapter: str | None =
         return _files_hash(sorted(p for p in Path(source).iterdir() if p.is_file()))
     from huggingface_hub import try_to_load_from_cache
 
-    path = try_to_load_from_cache(source, "config.json", revision=revision)
+    try:
+        path = try_to_load_from_cache(source, "config.json", revision=revision)
+    except ValueError as error:  # no name that the hub allows
+        raise _missing(name, revision, error) from error
     if not isinstance(path, str):
         load_model(name, revision=revision)
         path = try_to_load_from_cache(source, "config.json", revision=revision)

@@ -351,7 +351,7 @@ def with_config(stage: str, path: Path, run: Path, new: Path) -> list[str]:
         "import": [traces, "--out", str(new)],
         "collect": ["--out", str(new), "--model", "/nowhere"],
         "compare": [str(run), "--a", "model=model-b", "--b", "model=model-a"],
-        "validate": [str(run), "--group", "model=model-b"],
+        "validate": [str(run), "--group", "model=nobody"],  # where it works it takes 10 s
         "mine": [str(run), "--workers", "1"],
     }
     return [stage, *more.get(stage, [str(run)]), "--config", str(path), "--json"]
