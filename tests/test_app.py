@@ -40,7 +40,7 @@ def show(monkeypatch: pytest.MonkeyPatch):
 
     def run(page: str, *arguments: object, **query: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app/main.py", *map(str, arguments)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=30)
+        at = AppTest.from_file(str(APP / "browse.py"), default_timeout=30)
         if page == "overview":
             return at.run()
         at.run()
@@ -71,7 +71,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         if name != "empty":
             dsl_probe.import_traces(run, [write_jsonl(root / "evil.jsonl", evil) if name == "evil" else few])
         if name in ("mined", "evil"):
-            mine_motifs(run, config, workers=1)
+            mine_motifs(run, config, executor="process:1")
         if name == "evil":
             a, b = (f"model=model-{x}{SCRIPT}" for x in "ba")
             dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="evil"))
@@ -97,7 +97,7 @@ def test_address_cannot_leave_the_root(show, partial: dict[str, Path], asked: st
     at = show("traces", "--runs", partial["mined"].parent, run=asked)
     assert not at.exception
     assert at.selectbox(key="run").value in partial
-    first = AppTest.from_file(str(APP / "main.py"), default_timeout=30)
+    first = AppTest.from_file(str(APP / "browse.py"), default_timeout=30)
     first.query_params["run"] = asked
     first.run()
     assert "asks for a run that is not here" in words(first)
@@ -296,7 +296,7 @@ def test_mined_again_is_read_again(show, tmp_path: Path):
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
     counts = []
     for least in (5, 12):
-        mine_motifs(run, MineConfig(min_traces=least, min_problems=5), workers=1, force=True)
+        mine_motifs(run, MineConfig(min_traces=least, min_problems=5), executor="process:1", force=True)
         counts.append(int(show("overview", "--run", run.path).metric[4].value.replace(",", "")))
         assert counts[-1] == run.table("motifs", ["length"]).num_rows
     assert counts[0] > counts[1]
@@ -307,7 +307,7 @@ def test_pages_load_no_model_library(tiny_run: Path):
 import json, sys
 from streamlit.testing.v1 import AppTest
 sys.argv = ["app/main.py", "--run", {str(tiny_run)!r}]
-at = AppTest.from_file({str(APP / "main.py")!r}, default_timeout=30).run()
+at = AppTest.from_file({str(APP / "browse.py")!r}, default_timeout=30).run()
 for page in {PAGES[1:]!r}:
     at.switch_page(f"app_pages/{{page}}.py").run()
     assert not at.exception
@@ -354,7 +354,7 @@ def test_underlay_of_scores(show, module, tmp_path: Path):
 
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     text = run.traces(["text"]).text[0]
     run.begin("score.m", {}, {})
     scores = {
@@ -392,7 +392,7 @@ def test_growth_shows_what_is_born(show, tmp_path: Path):
     run = dsl_probe.Run.create(tmp_path / "run")
     made = [r | {"step": i // 20, "run": "r"} for i, r in enumerate(rows(problems=20))]
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), executor="process:1")
     dsl_probe.growth(run)
     at = show("growth", "--run", run.path)
     assert not at.exception and not at.error and not at.info
@@ -419,7 +419,7 @@ def test_a_grammar_is_drawn(show, tmp_path: Path):
     ]
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), executor="process:1")
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group="model=m", name="m"))
     at = show("language", "--run", run.path)
     assert not at.exception and not at.error

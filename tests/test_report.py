@@ -19,7 +19,7 @@ from corpus import rows, write_jsonl
 from test_browser import load_shots
 
 import dsl_probe
-from dsl_probe import store
+from dsl_probe import files
 from dsl_probe.cli import main
 from dsl_probe.export import export
 from dsl_probe.share.blocks import Heading, Items, Paragraph, Plot, Table, as_html, as_markdown
@@ -132,7 +132,9 @@ def evil(tmp_path_factory) -> dsl_probe.Run:
         for r in rows()
     ]
     dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), workers=1)
+    dsl_probe.mine_motifs(
+        run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), executor="process:1"
+    )
     a, b = (f"model={names[m]}" for m in ("model-b", "model-a"))
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="x"))
     dsl_probe.compare(run, a=a, b=b, permutations=99, name="x")
@@ -236,7 +238,7 @@ def test_every_table_names_its_file_and_the_appendix_its_hash(whole):
     blocks = list(report(whole))
     tables = [b if isinstance(b, Table) else b.behind for b in blocks if isinstance(b, Table | Plot)]
     listed = {name: digest for t in tables if t.caption == "Files" for name, digest, _ in t.rows}
-    assert listed == {n: store.file_hash(whole.path / n) for s in whole.stages() for n in whole.outputs(s)}
+    assert listed == {n: files.file_hash(whole.path / n) for s in whole.stages() for n in whole.outputs(s)}
     named = [re.fullmatch(r"from (\S+) \(BLAKE2b (\w+), stage (\S+)\)", t.source) for t in tables]
     recorded = [m for m in named if m]
     assert len(recorded) >= 8 and all(listed[m[1]] == m[2] and m[1] in whole.outputs(m[3]) for m in recorded)
@@ -276,7 +278,7 @@ def test_growth_is_told_with_its_curves(tmp_path):
     ]
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     dsl_probe.growth(run, GrowthConfig(permutations=99))
     plots = [b for b in report(run) if isinstance(b, Plot)]
     grown = next(p for p in plots if p.behind.columns[0] == "kind")

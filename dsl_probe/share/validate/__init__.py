@@ -2,29 +2,21 @@
 
 import hashlib
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from dsl_probe.groups import checked_name, group_columns, select_rows, slug
-from dsl_probe.mine.stage import MineConfig
-from dsl_probe.share.comparison import EQUAL
-from dsl_probe.share.contrast import ALPHA, RAW, TestSettings, contrast
-from dsl_probe.share.corpus import Corpus, Sample, choose_sample
-from dsl_probe.share.validate import planting, reading, recall, spikes, splits
+from dsl_probe.engine import Executor, Unit, each_unit
+from dsl_probe.executors import executor_of, how_many
+from dsl_probe.groups import checked_name, slug
+from dsl_probe.share.validate import reading, spikes
 from dsl_probe.share.validate.reading import ValidateResult
+from dsl_probe.share.validate.units import Work, do_unit, prepare, unit_elsewhere
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import VALIDATION, UserError
-
-# Of the units of a corpus at most so many are planted: rates are compositional.
-_MOST_PLANTED = 0.02
-_UNITS_A_TRACE = 3.6  # 2.4 units a use on average, once or twice
-_LEAST_PAIRED = 20
 
 
 @dataclass(frozen=True)
@@ -59,39 +51,6 @@ class ValidateConfig:
     """Name of the validation. Default: made from the group."""
 
 
-@dataclass(frozen=True)
-class _Halves:
-    """Traces that can be split, how, and with what seed."""
-
-    corpus: Corpus
-    rows: np.ndarray
-    paired: bool
-    config: ValidateConfig
-
-    @property
-    def problems(self) -> np.ndarray:
-        """Codes of the problems that can be split."""
-        samples = np.bincount(self.corpus.problem[self.rows])
-        return np.flatnonzero(samples >= (2 if self.paired else 1))
-
-    def tested(
-        self, corpus: Corpus, sides: splits.Sides, matched: str, seed: int, tests: tuple[str, ...] = ("rate",)
-    ) -> tuple[Sample, dict[str, Any]]:
-        """One family of tests, all domains."""
-        c = self.config
-        sample = choose_sample(corpus, *sides, c.min_problems, c.min_units)
-        settings = TestSettings(c.permutations, seed, c.min_problems, False, tests)
-        return sample, contrast(corpus, sample, matched, settings)
-
-
-@dataclass(frozen=True)
-class _Planted:
-    """In how many problems each motif was planted, and which share of the units of each corpus that is."""
-
-    each: int = 0
-    shares: tuple[float, ...] = ()
-
-
 def validation_id(config: ValidateConfig) -> str:
     """Name of a validation's folder: the one asked for, or a readable one with a hash of the group."""
     if config.name:
@@ -100,7 +59,15 @@ def validation_id(config: ValidateConfig) -> str:
     return f"{slug(config.group.partition('=')[2], 48)}-{key}"
 
 
-def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = False, **options: Any) -> ValidateResult:
+@stage_of_run
+def validate(
+    run: Run,
+    config: ValidateConfig | None = None,
+    *,
+    executor: str | Executor = "process:1",
+    force: bool = False,
+    **options: Any,
+) -> ValidateResult:
     """Split one group's traces in two, and count what the comparison finds with nothing planted, and with something.
 
     validate(run, group="model=X") is validate(run, ValidateConfig(group="model=X")). Writes
@@ -119,6 +86,9 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     by a discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside
     it by the second test, of how many traces hold it (p_adj_presence).
 
+    executor: where splits and planted copies are done (`executors.py`). A unit is the splits of one kind, or a planted
+    copy of the traces with its splits; each has a file of its own, so that a job that was stopped goes on.
+
     What it does not show: that a model's own inventions look like these. They may be rarer, bound to one domain, or
     longer; they may stand where planted ones do not, which are put at random places of the text.
     """
@@ -129,17 +99,23 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     mined = run.outputs("mine")
     if run.begin(stage, asdict(config), run.trace_files() | mined, force):
         try:
-            halves, left_out = _halves(run, config)
-            rows = list(_nulls(halves)) if config.nulls else []
-            planted_rows, about = _planted(run, halves) if config.spikes else ([], _Planted())
+            work = prepare(str(run.path), config)
         except UserError:
             run.abandon(stage)
             raise
-        rows += planted_rows
+        parts = [f"validations/{id}/{k:05d}.part.json" for k in range(len(work.units))]
+        jobs = [Unit((str(run.path), config, k, part), run.path / part) for k, part in enumerate(parts)]
+        with executor_of(executor, folder=run.path / "jobs", default=1) as pool:
+            do = partial(do_unit, work) if pool is None else unit_elsewhere
+            for k, _ in each_unit(do, jobs, pool, ahead=how_many(pool)):
+                _say(f"{k + 1} of {len(jobs)}: {work.said(k)}")
+        made = [run.json(part) for part in parts]
+        rows = [row for part in made for row in part["rows"]]
+        shares = tuple(part["share"] for part in made if part["share"] is not None)
         table = pa.Table.from_pylist(rows, schema=VALIDATION)
         output = run.write_table(f"validations/{id}/validation.parquet", table)
-        result = _result(id, halves, left_out, rows, about)
-        run.finish(stage, [output], asdict(result), seed=config.seed)
+        result = _result(id, work, rows, shares)
+        run.finish(stage, [output, *parts], asdict(result), seed=config.seed)
     return ValidateResult(**run.counts(stage))
 
 
@@ -152,134 +128,8 @@ def _check(config: ValidateConfig) -> None:
         raise UserError(f"--spikes {unknown[0]!r} is unknown; known are {', '.join(spikes.KINDS)}.")
 
 
-def _halves(run: Run, config: ValidateConfig) -> tuple[_Halves, int]:
-    """The group's traces, and how many of them were left out to bound the work."""
-    corpus = Corpus.load(run, group_columns(config.group))
-    rows = select_rows(corpus.traces, config.group)
-    if config.domain:
-        known = sorted(set(corpus.domains[rows]))
-        for domain in config.domain:
-            if domain not in known:
-                raise UserError(f"--domain {domain!r}: {config.group} has {', '.join(known)}.")
-        rows = rows[np.isin(corpus.domains[rows], config.domain)]
-    every = len(rows)
-    if every > config.most_traces:
-        order = np.random.default_rng([config.seed, 7]).permutation(int(corpus.problem.max()) + 1)
-        rank = order[corpus.problem[rows]]
-        first = rows[np.argsort(rank, kind="stable")][config.most_traces]
-        rows = rows[rank < order[corpus.problem[first]]]
-    samples = np.bincount(corpus.problem[rows])
-    samples = samples[samples > 0]
-    several = int((samples >= 2).sum())
-    least = 2 * config.min_problems
-    if len(samples) < least:
-        raise UserError(
-            f"{config.group} has {len(samples)} problems here; to split them in two, {least} are needed: give more "
-            f"traces, or lower --min-problems."
-        )
-    paired = several >= max(_LEAST_PAIRED, least) and 2 * several >= len(samples)
-    return _Halves(splits.only(corpus, rows), rows, paired, config), every - len(rows)
-
-
-def _nulls(halves: _Halves) -> Iterator[dict[str, Any]]:
-    corpus, rows, config = halves.corpus, halves.rows, halves.config
-    own = splits.split_within if halves.paired else splits.split_problems
-    kinds: dict[str, Callable[[np.random.Generator], splits.Sides]] = {
-        reading.WHOLE: lambda rng: splits.split_problems(rows, corpus.problem, rng),
-        reading.CUT: lambda rng: own(rows, corpus.problem, rng),
-    }
-    if (np.bincount(corpus.problem[rows]) >= 2).sum() >= max(_LEAST_PAIRED, config.min_problems):
-        kinds[reading.WITHIN] = lambda rng: splits.split_within(rows, corpus.problem, rng)
-        kinds[reading.LENGTH] = lambda rng: splits.split_by_length(
-            _half(corpus, rows, rng), corpus.problem, corpus.units, rng
-        )
-    for number, kind in enumerate(k for k in reading.NULLS if k in kinds):
-        for split in range(config.splits):
-            rng = np.random.default_rng([config.seed, number, split])
-            sides = kinds[kind](rng)
-            used = splits.cut_side(corpus, sides, rng) if kind == reading.CUT else corpus
-            for matched in (EQUAL, RAW):
-                sample, found = halves.tested(used, sides, matched, split)
-                yield {
-                    "what": "null",
-                    "kind": kind,
-                    "matched": matched,
-                    "split": split,
-                    "problems": len(sample.item_domain),
-                    "discoveries": int((found["p_adj"] <= ALPHA).sum()),
-                }
-        _say(f"{config.splits} splits, {kind}")
-
-
-def _half(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """All samples of half of the problems: two samples a problem have one split by length, halves have many."""
-    return splits.split_problems(rows, corpus.problem, rng)[0]
-
-
-def _planted(run: Run, halves: _Halves) -> tuple[list[dict[str, Any]], _Planted]:
-    corpus, rows, config = halves.corpus, halves.rows, halves.config
-    settings = _mining(run)
-    if settings.units != "words":
-        raise UserError(
-            f"{run.path} was mined in tokens; spikes are words put into text. Mine the traces in words into another "
-            f"run, or give --spikes without a kind for the splits alone."
-        )
-    traces, texts = planting.read_texts(run, rows)
-    rng = np.random.default_rng([config.seed, 11])
-    drawn = spikes.draw_spikes(config.spikes, config.motifs, planting.known_words(run, corpus, rows, texts.texts), rng)
-    problem, usable = corpus.problem[rows], halves.problems
-    each = min(config.problems, len(usable) // 2)
-    room = _MOST_PLANTED * sum(map(len, texts.starts)) / (_UNITS_A_TRACE * each)
-    # Each has its own problems; where whole problems are split, as many again are left for the other half.
-    per_corpus = max(1, min(len(usable) // (each if halves.paired else 2 * each), int(room)))
-    made, shares = [], []
-    order = rng.permutation(len(drawn))
-    parts = np.array_split(order, -(-len(order) // per_corpus))
-    for number, part in enumerate(parts):
-        some = [drawn[i] for i in part]
-        chosen = [np.sort(own) for own in rng.permutation(usable)[: each * len(some)].reshape(len(some), each)]
-        at = [_one_trace(problem, problems, rng) for problems in chosen]
-        with tempfile.TemporaryDirectory(prefix="dsl-probe-") as folder:
-            written, uses = planting.plant_texts(texts, some, at, config.seed + number)
-            planted = planting.mine_planted(Path(folder) / "run", traces, written, uses, some, settings)
-        shares.append(planted.share)
-        overlap = recall.overlaps(planted)
-        own = _Halves(planted.corpus, np.arange(len(rows)), halves.paired, config)
-        for split in range(config.splits):
-            sides = _sides(planted, own, np.random.default_rng([config.seed, 13, number, split]))
-            sample, found = own.tested(planted.corpus, sides, EQUAL, split, ("rate", "presence"))
-            about = {"corpus": number, "split": split, "matched": EQUAL, "problems": len(sample.item_domain)}
-            scored, counts = recall.score(planted, overlap, sample, found)
-            made += [{"what": "spike", **about, **row} for row in scored]
-            made.append({"what": "spikes", "kind": "all", **about, **counts})
-        _say(f"planted corpus {number + 1} of {len(parts)}: {len(some)} motifs in {each} problems each")
-    return made, _Planted(each, tuple(shares))
-
-
-def _mining(run: Run) -> MineConfig:
-    """How the run was mined."""
-    config: dict[str, Any] = (run.stage("mine") or {})["config"]
-    return replace(MineConfig(**config), slots=tuple(config["slots"]))
-
-
-def _one_trace(problem: np.ndarray, problems: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One random trace of each of these problems."""
-    order = rng.permutation(np.flatnonzero(np.isin(problem, problems)))
-    return np.sort(order[np.unique(problem[order], return_index=True)[1]])
-
-
-def _sides(planted: planting.PlantedCorpus, halves: _Halves, rng: np.random.Generator) -> splits.Sides:
-    """A split in which all planted traces go to A; of each spike a random share of its problems stays in."""
-    put = planted.planted
-    chance = rng.uniform(0, 1, len(planted.spikes))
-    trace, first = np.unique(planted.trace[put], return_index=True)
-    stays = rng.random(len(trace)) < chance[planted.spike[put][first]]
-    problem = planted.corpus.problem
-    rows = halves.rows[~np.isin(problem[halves.rows], problem[trace[~stays]])]
-    return splits.split_leading(rows, problem, trace[stays], halves.paired, rng)
-
-
-def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]], about: _Planted) -> ValidateResult:
+def _result(id: str, work: Work, rows: list[dict[str, Any]], planted: tuple[float, ...]) -> ValidateResult:
+    halves = work.halves
     spiked = [row for row in rows if row["what"] == "spike"]
     totals = [row for row in rows if row["what"] == "spikes"]
     kinds = {kind: [r for r in spiked if r["kind"] == kind] for kind in halves.config.spikes}
@@ -291,10 +141,10 @@ def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]],
         design="paired" if halves.paired else "unpaired",
         problems=len(halves.problems),
         traces=len(halves.rows),
-        left_out=left_out,
-        problems_each=about.each,
-        corpora=len(about.shares),
-        planted=max(about.shares, default=0.0),
+        left_out=work.left_out,
+        problems_each=work.each,
+        corpora=len(planted),
+        planted=max(planted, default=0.0),
         nulls=tuple(reading.nulls(rows, halves.paired)),
         recall={kind: reading.binned(some) for kind, some in kinds.items()},
         needed={kind: curve.needed(reading.CHANCE) for kind, curve in curves.items() if curve},
