@@ -199,7 +199,7 @@ def _started(
     program = f"{limits}import sys; sys.path += {paths!r}\nexec(compile({code!r}, 'program.py', 'exec'))\n"
     python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     with contextlib.ExitStack() as stack:
-        folder, inner = "/", None
+        folder, inner, info = "/", None, None
         if unsafe:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dsl-probe-"))
             Path(folder, "program.py").write_bytes(program.encode("utf-8", "replace"))
@@ -225,8 +225,8 @@ def _started(
                 start_new_session=True,
             )
         finally:
-            if inner is not None:
-                os.close(fds[-1])
+            if info is not None:
+                os.close(info)
         try:
             yield process
         finally:

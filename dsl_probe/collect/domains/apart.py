@@ -12,6 +12,7 @@ copies.
 
 import contextlib
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -46,7 +47,16 @@ def run_tests(program: str, tests: str, name: str, seconds: float, *, unsafe_exe
     return False, last or f"ended with {result.exit} before the tests were through"
 
 
-def _start(stack, source, name, stdin, stdout, seconds, unsafe_exec):
+def _start(
+    stack: contextlib.ExitStack, source: str, name: str, stdin: int, stdout: int, seconds: float, unsafe_exec: bool
+) -> subprocess.Popen[bytes]:
     code = f"SOURCE = {source!r}\nNAME = {name!r}\n" + _PROGRAM.read_text(encoding="utf-8")
-    limits = {"memory_mb": _MEMORY_MB, "cpu_seconds": int(seconds) + 1, "unsafe_exec": unsafe_exec}
-    return stack.enter_context(sandbox.start_python(code, stdin=stdin, stdout=stdout, **limits))
+    process = sandbox.start_python(
+        code,
+        memory_mb=_MEMORY_MB,
+        cpu_seconds=int(seconds) + 1,
+        unsafe_exec=unsafe_exec,
+        stdin=stdin,
+        stdout=stdout,
+    )
+    return stack.enter_context(process)
