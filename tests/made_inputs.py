@@ -225,7 +225,7 @@ def _toml(options: dict[str, Any]) -> bytes:
 
 WORDS = st.one_of(
     st.sampled_from(["--json", "--force", "--help", "--config", "--out", "--n", "--name", "--a", "--b", "--group", "--what", "--format",
-        "--language", "--language.group", "--permutations", "--min-traces", "--q", "--layers", "--at", "--model", "--targets", "--motifs", "--workers",
+        "--language", "--language.group", "--permutations", "--min-traces", "--q", "--layers", "--at", "--model", "--targets", "--motifs", "--executor", "--workers",
         "--verify", "--map", "--domain", "--per-problem", "--", "-", "--=", "--no-json", "RUN", "RUN", "RUN/stages/mine.json", "RUN/run.json", "NEW", "0", "-1", "nan",
         "1e999", "9" * 5000, "model=model-a", "model=model-b,domain=math", "model=nobody", "x=y", "verified", "report", "grammar", "html", "graphml", "a b", "../x", "\x00", "é", "\ud800", "@file", "10:20", "top:5", "growth"]),
     st.text(max_size=6),
@@ -291,7 +291,7 @@ def small_run(folder: Path) -> Path:
     folder.mkdir(parents=True)
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", rows(problems=10))])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     dsl_probe.compare(run, a="model=model-b", b="model=model-a", permutations=99, name="b-vs-a")
     return run.path
 
@@ -352,7 +352,7 @@ def with_config(stage: str, path: Path, run: Path, new: Path) -> list[str]:
         "collect": ["--out", str(new), "--model", "/nowhere"],
         "compare": [str(run), "--a", "model=model-b", "--b", "model=model-a"],
         "validate": [str(run), "--group", "model=nobody"],  # where it works it takes 10 s
-        "mine": [str(run), "--workers", "1"],
+        "mine": [str(run), "--executor", "process:1"],
     }
     return [stage, *more.get(stage, [str(run)]), "--config", str(path), "--json"]
 
