@@ -2,6 +2,7 @@
 
 import carried
 import labels
+import motif_filters
 import motif_views
 import numpy as np
 import pandas as pd
@@ -41,7 +42,15 @@ def found() -> pd.DataFrame | None:
     longest = int(data.motifs(key)["length"].to_numpy().max())
     cells = data.cells(key)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input("Search", key="q", bind="query-params", placeholder="words of a motif", width=320)
+        text = st.text_input(
+            "Search",
+            key="q",
+            bind="query-params",
+            placeholder="words, or = <NUM>, or <NUM> + *",
+            width=320,
+            help="Words stand anywhere in a motif. With a slot such as <NUM>, or a * alone, the search is a sequence of "
+            "whole units without a gap: a slot finds itself, * any unit.",
+        )
         regex = st.toggle(
             "regular expression", key="regex", bind="query-params", help="RE2 syntax, upper and lower case alike"
         )
@@ -75,8 +84,13 @@ def found() -> pd.DataFrame | None:
             "Sort by", list(SORTS), format_func=SORTS.__getitem__, key="sort", bind="query-params", width=190
         )
         descending = st.toggle("descending", value=True, key="descending", bind="query-params")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = motif_filters.boxes(run, key)
+    query = text if text and not regex and motif_filters.is_sequence(text) else ""
+    words = "" if query else text or ""
     try:
-        return data.search_motifs(key, text or "", regex, lengths, models, domains, hidden, sort, descending)
+        matching = data.search_motifs(key, words, regex, lengths, models, domains, hidden, sort, descending)
+        return motif_filters.narrow(run, key, matching, *chosen, query)
     except pa.ArrowInvalid as error:
         labels.trouble("This is no regular expression (RE2 syntax).", str(error))
         return None
