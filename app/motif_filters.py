@@ -4,7 +4,6 @@ All of them are worked out on the server; their choices stand in the address.
 """
 
 import re
-from typing import Any
 
 import labels
 import numpy as np
@@ -65,8 +64,8 @@ def _available(run: Run) -> tuple[list[str], dict[str, str]]:
     bearing = bool(probed.results(run, "effects"))
     emergent = [id for id in done if judged(data.key(run, f"compare.{id}"), id)]
     found = [EMERGENT] * bool(emergent) + [MORE_A, MORE_B] * bool(done) + [BEARING] * bearing
-    models = (sorted(data.trace_facts(data.key(run, "traces"))["model"].dropna().unique()) + ["NAME", "NAME"])[:2]
-    a, b = (labels.one_line(str(m), 80) for m in models)
+    models = sorted(data.trace_facts(data.key(run, "traces"))["model"].dropna().unique())
+    a, b = (labels.one_line(m, 80) for m in [*models, "NAME", "NAME"][:2])
     compare = f"dsl-probe compare {run.path} --a 'model={b}' --b 'model={a}' --base 'model={a}'"
     effects = f"dsl-probe effects {run.path} --model MODEL"
     if done:

@@ -48,7 +48,7 @@ def found() -> pd.DataFrame | None:
             bind="query-params",
             placeholder="words, or = <NUM>, or <NUM> + *",
             width=320,
-            help="Words stand anywhere in a motif. With a slot such as <NUM>, or a * alone, the search is a sequence of "
+            help="Words stand anywhere in a motif. With a slot such as <NUM>, or a * alone, a search is a sequence of "
             "whole units without a gap: a slot finds itself, * any unit.",
         )
         regex = st.toggle(

@@ -1,6 +1,5 @@
 """The capture stage: a teacher-forced pass over finished traces that keeps states at chosen layers and positions."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from dsl_probe.collect.selfcheck import check_states, sample_of
 from dsl_probe.collect.states import StateFile
 from dsl_probe.collect.tokens import model_slug
 from dsl_probe.models import with_random_weights
+from dsl_probe.shown import say
 from dsl_probe.store import Run, file_hash, replacing
 from dsl_probe.types import ACTS_INDEX, UserError
 
@@ -258,4 +258,4 @@ def _peak_said(peak: int, loaded: int, estimated: int) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"capture: {message}", file=sys.stderr, flush=True)
+    say(f"capture: {message}")

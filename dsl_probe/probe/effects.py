@@ -4,7 +4,6 @@ A unit of work is one motif with all its interventions. Its samples have a file 
 drawn, so a job that was stopped goes on with the motifs that are left. What is drawn is fixed before anything is.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from dsl_probe.probe.arms import OF_CHAINS, OF_MOTIFS, WHOLE, Arms, Draw
 from dsl_probe.probe.draws import sample_draws, trace_sampling
 from dsl_probe.probe.effect_table import ALL, effect_rows
 from dsl_probe.probe.spans import Motif, Spans, named_motifs
+from dsl_probe.shown import say
 from dsl_probe.store import Run
 from dsl_probe.types import EFFECT_SAMPLES, UserError
 
@@ -144,7 +144,7 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
     outputs = [f"{folder}/plan.json"]
     if of_states:
         if not run.has(f"{folder}/states.parquet"):
-            print(f"effects: states of {config.acts}", file=sys.stderr, flush=True)
+            say(f"effects: states of {config.acts}")
             run.write_table(f"{folder}/states.parquet", _of_states(run, model, rows, sampling, config))
         outputs.append(f"{folder}/states.parquet")
     for k, (motif, (draws, _)) in enumerate(zip(units, plan, strict=True)):
@@ -152,7 +152,7 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
         if not run.has(f"{part}.parquet"):
             chosen = list(_chosen(arms, motif, config, sampling))
             run.write_table(f"{part}.parquet", sample_draws(model, arms, motif, chosen, sampling, config))
-        print(f"effects: {k + 1} of {len(units)}: {motif.text!r}, {draws:,} draws", file=sys.stderr, flush=True)
+        say(f"effects: {k + 1} of {len(units)}: {motif.text!r}, {draws:,} draws")
         outputs.append(f"{part}.parquet")
     made = [EFFECT_SAMPLES.empty_table(), *(run.table(f"{folder}/{k:05d}.samples") for k in range(len(units)))]
     samples = pa.concat_tables(made).to_pandas()
@@ -237,11 +237,9 @@ def _planned(arms: Arms, motif: Motif, config: EffectsConfig, sampling: Sampling
 
 def _tell(units: Sequence[Motif], plan: Sequence[tuple[int, int]], config: EffectsConfig) -> None:
     draws, tokens = (sum(column) for column in zip(*plan, strict=True)) if plan else (0, 0)
-    print(
+    say(
         f"effects: {len(units)} motifs by {', '.join(config.interventions)}, each with its placebo: {draws:,} draws, "
-        f"about {tokens:,} new tokens (at most {config.budget:,} a motif)",
-        file=sys.stderr,
-        flush=True,
+        f"about {tokens:,} new tokens (at most {config.budget:,} a motif)"
     )
 
 

@@ -1,7 +1,6 @@
 """The validate stage: what the comparison would miss or invent in the user's own traces."""
 
 import hashlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from dsl_probe.share.contrast import ALPHA, RAW, TestSettings, contrast
 from dsl_probe.share.corpus import Corpus, Sample, choose_sample
 from dsl_probe.share.validate import planting, reading, recall, spikes, splits
 from dsl_probe.share.validate.reading import ValidateResult
+from dsl_probe.shown import say
 from dsl_probe.store import Run
 from dsl_probe.types import VALIDATION, UserError
 
@@ -80,6 +80,10 @@ class _Halves:
         """One family of tests, all domains."""
         c = self.config
         sample = choose_sample(corpus, *sides, c.min_problems, c.min_units)
+        if not len(sample.rows):
+            raise UserError(
+                f"no problem of {c.group} has {c.min_units} units on either side of a split: lower --min-units."
+            )
         settings = TestSettings(c.permutations, seed, c.min_problems, False, tests)
         return sample, contrast(corpus, sample, matched, settings)
 
@@ -309,4 +313,4 @@ def _result(id: str, halves: _Halves, left_out: int, rows: list[dict[str, Any]],
 
 
 def _say(message: str) -> None:
-    print(f"validate: {message}", file=sys.stderr, flush=True)
+    say(f"validate: {message}")
