@@ -1,11 +1,14 @@
 """What the page Sharing shows below its maps: differences by pair, the motifs of the overlap, rarefaction."""
 
+from collections.abc import Callable
+
 import interval_charts
 import labels
+import opened
 import overlap
 import pandas as pd
 import streamlit as st
-from compare_panels import number, paged
+from compare_panels import number, paged, safely
 
 import data
 from dsl_probe.store import Run
@@ -186,15 +189,16 @@ def rarefaction(run: Run, id: str, groups: list[str]) -> None:
 
 def show(run: Run, id: str, groups: list[str], part: pd.DataFrame) -> None:
     """The panels."""
-    from compare_panels import safely
 
-    by_pair, common, curves = st.tabs(["A − B by pair of domains", "What makes the overlap", "Rarefaction"])
-    counted = may_read(run)
-    with by_pair:
-        if counted:
-            safely(differences, run, id, groups)
-    with common:
-        safely(motifs, run, groups, part)
-    with curves:
-        if counted:
-            safely(rarefaction, run, id, groups)
+    def counted(panel: Callable[..., None]) -> None:
+        if may_read(run):
+            safely(panel, run, id, groups)
+
+    opened.tabs(
+        {
+            "A − B by pair of domains": lambda: counted(differences),
+            "What makes the overlap": lambda: safely(motifs, run, groups, part),
+            "Rarefaction": lambda: counted(rarefaction),
+        },
+        "sharing_tab",
+    )

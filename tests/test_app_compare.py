@@ -101,6 +101,24 @@ def test_three_groups_have_a_mark_for_each_pair(show, three: Run):
     assert len(table(at, "mark_0")) == (found["z"] < 0).sum() == int(pattern.split(" ")[0])
 
 
+@pytest.mark.parametrize(
+    ("page", "query", "held", "apart"),
+    [
+        ("compare", {"compare_tab": "Legibility"}, "outside - inside", "mark_0"),
+        ("compare", {}, "mark_0", "outside - inside"),
+        ("sharing", {"sharing_tab": "What makes the overlap"}, "part", "ci_low"),
+        ("motifs", {"motif": "zorp", "motif_tab": "Traces that hold it"}, "occurrences", "by_chance"),
+        ("overview", {"collected_tab": "By model and domain"}, "domain", "domains"),
+    ],
+)
+def test_the_tab_of_the_address_is_open_and_alone_worked_out(
+    show, three: Run, page: str, query: dict[str, str], held: str, apart: str
+):
+    columns = [set(frame.value.columns) for frame in show(page, three.path, comparison="three", **query).dataframe]
+    below = columns[1:] if page == "sharing" else columns
+    assert any(held in one for one in below) and not any(apart in one for one in below)
+
+
 def test_what_a_model_wrote_stays_text(show, three: Run):
     at = show("compare", three.path, comparison="three")
     assert table(at, "mark_0")["text"].str.contains("<script>", regex=False).any()
@@ -108,8 +126,8 @@ def test_what_a_model_wrote_stays_text(show, three: Run):
         assert not any("<script>" in element.value for element in kind)
 
 
-def test_matchings_are_counted_as_the_table_says(show, three: Run, module):
-    at = show("compare", three.path, comparison="three")
+def test_matchings_are_counted_as_the_table_says(show, three: Run):
+    at = show("compare", three.path, comparison="three", compare_tab="Matched and unmatched")
     frame = three.frame("comparisons/three/comparison", None, [("domain", "=", "all"), ("b", "=", B)])
     shown = table(at, "lost").set_index("matched")
     found = {
@@ -125,39 +143,41 @@ def test_matchings_are_counted_as_the_table_says(show, three: Run, module):
 
 
 def test_legibility_is_shown_inside_and_outside_the_rl_domains(show, three: Run):
-    at = show("compare", three.path, comparison="three")
+    legible = {"comparison": "three", "compare_tab": "Legibility"}
+    at = show("compare", three.path, **legible)
     row = table(at, "outside - inside").set_index("measure").loc["out_of_lexicon"]
     assert row["all"] == row["inside"] == row["outside"] == "+0.1000 [+0.0000, +0.2000]"
     assert row["outside - inside"] == "+0.0500 [-0.0500, +0.1500]"
     assert row["problems"] == 9
     # Of another pair its own difference, and no parts that were not measured.
-    other = show("compare", three.path, comparison="three", pair="model-b against third")
+    other = show("compare", three.path, **legible, pair="model-b against third")
     shown = next(f.value for f in other.dataframe if {"measure", "all"} <= set(f.value))
     assert shown["all"].tolist() == ["+0.2500 [+0.1500, +0.3500]"]
     assert "inside" not in shown
 
 
 def test_the_shift_is_shown_or_how_to_get_it(show, three: Run):
-    shown = next(f.value for f in show("compare", three.path, comparison="three").dataframe if "bits" in f.value.values)
+    at = show("compare", three.path, comparison="three", compare_tab="Shift a token")
+    shown = next(f.value for f in at.dataframe if "bits" in f.value.values)
     assert shown[["group", "domain", "value"]].to_numpy().tolist() == [
         ["model-b", "all", 0.5],
         ["model-b", "math", 0.5],
     ]
-    at = show("compare", three.path, comparison="b-vs-a")
+    at = show("compare", three.path, comparison="b-vs-a", compare_tab="Shift a token")
     assert fine(at)
     assert f"dsl-probe score {three.path} --model MODEL --against BASE" in words(at)
 
 
 def test_a_table_that_cannot_be_read_takes_nothing_else_off_the_page(show, three: Run):
     (three.path / "comparisons" / "three" / "legibility.parquet").write_bytes(b"nothing")
-    at = show("compare", three.path, comparison="three")
+    at = show("compare", three.path, comparison="three", compare_tab="Legibility")
     assert not at.exception
     assert "cannot be read" in words(at)
-    assert len(table(at, "mark_0")) and len(table(at, "lost"))
+    assert len(at.dataframe[0].value) and len(table(show("compare", three.path, comparison="three"), "mark_0"))
 
 
 def test_accuracy_against_answers_is_worked_out_of_the_traces(show, tiny_run: Path):
-    at = show("compare", tiny_run)
+    at = show("compare", tiny_run, compare_tab="Accuracy against tokens")
     assert "No curve was stored" in words(at)
     at.toggle(key="curve_of_traces").set_value(True).run()
     assert fine(at)
@@ -218,7 +238,8 @@ def test_rarefaction_is_the_mean_of_random_draws(tiny_run: Path, module):
 
 
 def test_the_motifs_of_the_overlap_are_those_of_the_traces(show, tiny_run: Path):
-    at = show("sharing", tiny_run, overlap_group="A: model-b")
+    overlap = {"sharing_tab": "What makes the overlap"}
+    at = show("sharing", tiny_run, overlap_group="A: model-b", **overlap)
     run = Run(tiny_run)
     zorp = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
     where = run.frame("occurrences", ["trace_row", "echo"], [("motif_id", "=", zorp)])
@@ -228,7 +249,7 @@ def test_the_motifs_of_the_overlap_are_those_of_the_traces(show, tiny_run: Path)
     assert {row["count_a"], row["count_b"]} == {(domain == "math").sum(), (domain == "logic").sum()}
     assert table(at, "part")["length"].eq(1).all()
     # The other group never says it; the topic's words stand in one domain alone.
-    other = show("sharing", tiny_run, overlap_group="B: model-a")
+    other = show("sharing", tiny_run, overlap_group="B: model-a", **overlap)
     assert "zorp" not in set(table(other, "part")["text"])
     at.selectbox(key="overlap_which").select("in math alone").run()
     assert {"number", "equation", "fraction", "divide"} <= set(table(at, "part")["text"])
@@ -238,7 +259,7 @@ def test_the_motifs_of_the_overlap_are_those_of_the_traces(show, tiny_run: Path)
 
 
 def test_rates_are_those_that_were_mined(show, tiny_run: Path, zorp: str):
-    at = show("motifs", tiny_run, motif=zorp)
+    at = show("motifs", tiny_run, motif=zorp, motif_tab="Rate by model and domain")
     assert fine(at)
     names = ["model", "domain", "count", "support", "problems", "units"]
     shown = table(at, "of_problems").set_index(["model", "domain"])
@@ -264,7 +285,9 @@ def test_with_equal_text_a_ratio_has_the_interval_of_a_mean(module):
 
 
 def test_dispersion_is_half_the_distance_of_the_shares(show, tiny_run: Path, zorp: str):
-    shown = table(show("motifs", tiny_run, motif=zorp), "by_chance").set_index(["model", "domain"])
+    shown = table(show("motifs", tiny_run, motif=zorp, motif_tab="Rate by model and domain"), "by_chance").set_index(
+        ["model", "domain"]
+    )
     run = Run(tiny_run)
     facts = run.traces(["model", "domain", "problem_id"])
     where = run.frame("occurrences", ["trace_row", "echo"], [("motif_id", "=", zorp)])
@@ -332,8 +355,8 @@ def test_growth_over_training_is_shown_where_it_was_followed(show, three: Run, z
         run.write_table("growth_events.parquet", pa.Table.from_pylist([event], GROWTH_EVENTS)),
     ]
     run.finish("growth", written, {}, seed=0)
-    at = show("motifs", run.path, motif=zorp)
+    at = show("motifs", run.path, motif=zorp, motif_tab="Over training")
     assert fine(at) and "Over training" in [tab.label for tab in at.tabs]
     assert table(at, "birth")[["run", "last", "birth"]].to_numpy().tolist() == [["r", 0.5, 50]]
-    other = show("motifs", run.path, motif="so")
+    other = show("motifs", run.path, motif="so", motif_tab="Over training")
     assert "not followed over training" in words(other)

@@ -16,7 +16,8 @@ RED = "\x1b[31mred\x07"
 SPELT = (
     "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",  # a family
     "\U0001f3f3\ufe0f\u200d\U0001f308 \U0001f44d\U0001f3fd \U0001f1ea\U0001f1fa",
-    "\U0001f9d4\U0001f3fd\u200d\u2642\ufe0f \U0001f441\ufe0f\u200d\U0001f5e8\ufe0f \u2764\ufe0f 1\ufe0f\u20e3 \u2192\ufe0e",
+    "\U0001f9d4\U0001f3fd\u200d\u2642\ufe0f \U0001f441\ufe0f\u200d\U0001f5e8\ufe0f",
+    "\u2764\ufe0f 1\ufe0f\u20e3 \u2192\ufe0e",
     "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # the flag of Scotland
     "\u845b\U000e0100",
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian

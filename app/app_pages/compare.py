@@ -6,6 +6,7 @@ import compare_panels
 import compared
 import downloads
 import labels
+import opened
 import pandas as pd
 import states
 import streamlit as st
@@ -210,17 +211,15 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
 
 key = data.key(run, f"compare.{id}")
-three, alike, legible, shifted, spent = st.tabs(
-    ["Pairs of groups", "Matched and unmatched", "Legibility", "Shift a token", "Accuracy against tokens"]
+difference = compared.difference_names(tested, record)[pair]
+safely = compare_panels.safely
+opened.tabs(
+    {
+        "Pairs of groups": lambda: safely(compare_panels.pairs, key, id, domain, matched, of_pair),
+        "Matched and unmatched": lambda: safely(compare_panels.matchings, key, id, domain, pair),
+        "Legibility": lambda: safely(compare_panels.legibility, run, key, id, pair, difference),
+        "Shift a token": lambda: safely(compare_panels.shift, run, key, id),
+        "Accuracy against tokens": lambda: safely(compare_curve.show, run),
+    },
+    "compare_tab",
 )
-with three:
-    compare_panels.safely(compare_panels.pairs, key, id, domain, matched, of_pair)
-with alike:
-    compare_panels.safely(compare_panels.matchings, key, id, domain, pair)
-with legible:
-    difference_name = compared.difference_names(tested, record)[pair]
-    compare_panels.safely(compare_panels.legibility, run, key, id, pair, difference_name)
-with shifted:
-    compare_panels.safely(compare_panels.shift, run, key, id)
-with spent:
-    compare_panels.safely(compare_curve.show, run)

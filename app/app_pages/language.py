@@ -78,7 +78,7 @@ def translated(id: str) -> None:
     """A trace beside its translation; the dictionary takes some seconds, so it is not made before it is asked for."""
     key = tongue.key_of(run, id)
     lexicon = data.private_lexicon(key, id)
-    if lexicon is None or lexicon.empty or not st.toggle("Translate a trace", key="translate"):
+    if lexicon is None or lexicon.empty or not st.toggle("Translate a trace", key="translate", bind="query-params"):
         return
     own = data.rows_of(key, languages[id]["group"])
     at = st.number_input(f"Trace, 1 to {len(own):,}", 1, len(own), 1, key="translated", width=220)

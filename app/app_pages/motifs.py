@@ -5,6 +5,7 @@ import labels
 import motif_filters
 import motif_views
 import numpy as np
+import opened
 import pandas as pd
 import pyarrow as pa
 import states
@@ -147,26 +148,20 @@ def detail(motif: dict) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         states.link_to_holders("Read the traces that hold it", key, motif["motif_id"])
         st.caption(f"id {motif['motif_id']}" + (" · format motif" if motif["format"] else ""))
-    names = ["In context", "Rate by model and domain", "Where it stands", "Traces that hold it", "What it carries"]
-    grown = run.has("growth.parquet")
-    contexts, by_cell, stands, holders, carries, *training = st.tabs(names + ["Over training"] * grown)
-    where = data.occurrences(key, motif["motif_id"])
-    with contexts:
-        _contexts(motif, where)
-    with by_cell:
-        motif_views.rates(key, motif["motif_id"])
-    with stands:
-        motif_views.place(key, motif["motif_id"])
-    with holders:
-        _holders(motif, where)
-    with carries:
-        carried.show(run, motif["motif_id"], motif["text"])
-    for tab in training:
-        with tab:
-            motif_views.over_training(run, motif["motif_id"])
+    where, id = data.occurrences(key, motif["motif_id"]), motif["motif_id"]
+    panels = {
+        "In context": lambda: _contexts(motif),
+        "Rate by model and domain": lambda: motif_views.rates(key, id),
+        "Where it stands": lambda: motif_views.place(key, id),
+        "Traces that hold it": lambda: _holders(motif, where),
+        "What it carries": lambda: carried.show(run, id, motif["text"]),
+    }
+    if run.has("growth.parquet"):
+        panels["Over training"] = lambda: motif_views.over_training(run, id)
+    opened.tabs(panels, "motif_tab")
 
 
-def _contexts(motif: dict, where: pd.DataFrame) -> None:
+def _contexts(motif: dict) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = st.segmented_control(
             "Sort by",

@@ -1,6 +1,7 @@
 """Overview: what was collected, what has run, every comparison with its headline."""
 
 import labels
+import opened
 import pandas as pd
 import states
 import streamlit as st
@@ -32,11 +33,14 @@ def collected() -> None:
     totals[3].metric("Domains", f"{facts['domain'].nunique():,}")
     if mined[1]:
         totals[4].metric("Motifs", f"{run.counts('mine')['motifs']:,}")
-    by_model, by_cell = st.tabs(["By model or training run", "By model and domain"])
-    with by_model:
-        _table(data.accuracy(key, ("group", "regime")), ["group"], "collected_models")
-    with by_cell:
-        _table(data.accuracy(key, ("group", "domain", "regime")), ["group", "domain"], "collected_cells")
+    by_model, by_cell = ("group", "regime"), ("group", "domain", "regime")
+    opened.tabs(
+        {
+            "By model or training run": lambda: _table(data.accuracy(key, by_model), ["group"], "models"),
+            "By model and domain": lambda: _table(data.accuracy(key, by_cell), ["group", "domain"], "cells"),
+        },
+        "collected_tab",
+    )
     st.caption(
         "Accuracy over the traces that were judged. The interval is Wilson's at the effective number of traces: "
         "divided by the design effect of problems with several answers. Models that answered different problems cannot "
