@@ -3,6 +3,7 @@
 from typing import Any
 
 import charts
+import downloads
 import labels
 import numpy as np
 import pandas as pd
@@ -178,11 +179,10 @@ def automaton(grammar: dict[str, Any], key: str) -> None:
         on_select="rerun",
         alt="The states of the automaton and what leads from one to another",
     )
+    names = [labels.one_line(name, 60) for name in grammar["names"]]
+    every = [{"from": a, "writes": names[c], "to": b, "uses": n} for a, c, b, n in grammar["edges"]]
+    downloads.button(lambda: pd.DataFrame(every), f"automaton.{key}", help="every edge of the automaton")
     parts = [part for part in picked["selection"]["selected"] if part["data_type"] == "node"]
     chosen = {at for part in parts for at in part["data_indices"]} or {0}
-    edges = [
-        {"from": a, "writes": labels.one_line(grammar["names"][c], 60), "to": b, "uses": n}
-        for a, c, b, n in grammar["edges"]
-        if a in chosen or b in chosen
-    ]
+    edges = [edge for edge in every if chosen & {edge["from"], edge["to"]}]
     st.dataframe(pd.DataFrame(edges), hide_index=True, key=f"edges_{key}", alt="Edges of the selected state")

@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hostile import MARKDOWN, MARKS, SCRIPT
+from made_growth import write_growth
 from pages import fine, table, words
 
 from dsl_probe.store import Run
-from dsl_probe.types import GROWTH, GROWTH_EVENTS, LEGIBILITY_CONTRAST, SHIFT
+from dsl_probe.types import LEGIBILITY_CONTRAST, SHIFT
 
 EVIL = f"{SCRIPT} {MARKDOWN} {MARKS}"
 A, B, BASE = "model=model-b", "model=model-a", "model=third"
@@ -344,17 +345,8 @@ def test_the_first_and_last_unit_have_the_ends_beside_them(tmp_path: Path, modul
 
 def test_growth_over_training_is_shown_where_it_was_followed(show, three: Run, zorp: str):
     assert "Over training" not in [tab.label for tab in show("motifs", three.path, motif=zorp).tabs]
-    about = {"run": "r", "kind": "motif", "id": zorp, "text": "zorp"}
-    rows = [about | {"step": s, "value": s / 100, "ci_low": 0.0, "ci_high": 1.0, "n": 9} for s in (0, 50)]
-    event = dict.fromkeys(GROWTH_EVENTS.names) | about
-    event |= {"first": 0.0, "highest": 0.5, "last": 0.5, "growth": 0.5, "birth": 50, "p_adj": 0.01}
     run = three
-    run.begin("growth", {}, {}, False)
-    written = [
-        run.write_table("growth.parquet", pa.Table.from_pylist(rows, GROWTH)),
-        run.write_table("growth_events.parquet", pa.Table.from_pylist([event], GROWTH_EVENTS)),
-    ]
-    run.finish("growth", written, {}, seed=0)
+    write_growth(run, zorp, "zorp")
     at = show("motifs", run.path, motif=zorp, motif_tab="Over training")
     assert fine(at) and "Over training" in [tab.label for tab in at.tabs]
     assert table(at, "birth")[["run", "last", "birth"]].to_numpy().tolist() == [["r", 0.5, 50]]

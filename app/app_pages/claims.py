@@ -77,5 +77,6 @@ counts = {verdict: sum(one["verdict"] == verdict for one in listed) for verdict 
 for column, (verdict, n) in zip(st.columns(len(ICONS)), counts.items(), strict=True):
     column.metric(f"{ICONS[verdict]} {verdict}", n)
 st.caption(HOW)
+labels.link("The motifs of this comparison, each with its test", "compare", ":material/compare_arrows:", comparison=id)
 for one in listed:
     claim(one)

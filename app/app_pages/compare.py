@@ -201,14 +201,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
             labels.link(name, "lexicon", icon=":material/dictionary:", motif=one["motif_id"])
         if one["head"]:
             st.text(f"part of: {labels.one_line(one['head'], 60)}")
-    st.download_button(
-        "Download CSV",
-        lambda: downloads.csv(rows.drop(columns=["abs_z", "rank"])),
-        on_click="ignore",
-        file_name=f"{id}.{matched.replace(' ', '-')}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
+    downloads.button(lambda: rows.drop(columns=["abs_z", "rank"]), f"{id}.{matched}")
 
 key = data.key(run, f"compare.{id}")
 difference = compared.difference_names(tested, record)[pair]

@@ -59,12 +59,17 @@ up = events["growth"] > 0
 first = pd.concat([events[up].head(LINES // 2), events[~up].head(LINES // 2)])
 asked = events.head(MOST).iloc[picked.selection.rows] if picked.selection.rows else first
 shown = series[series["id"].isin(asked["id"]) & series["kind"].isin(["unit", "motif", "opener"])]
-st.altair_chart(charts.over_training(shown.assign(text=[labels.one_line(t, 40) for t in shown["text"]])))
+st.altair_chart(
+    charts.over_training(shown.assign(text=[labels.one_line(t, 40) for t in shown["text"]])),
+    alt="Share of the traces that hold each, over training",
+)
 left, right = st.columns(2)
 with left:
     st.markdown("**The most common opener of each step**")
     top = series[series["id"] == "top"]
-    st.altair_chart(charts.over_training(top.assign(text="most common opener")))
+    st.altair_chart(
+        charts.over_training(top.assign(text="most common opener")), alt="Share of the most common opener over training"
+    )
     st.caption("At the last step: " + labels.code(top.sort_values("step")["text"].iloc[-1], 60))
 with right:
     st.markdown("**Lexicon and vocabulary in use**, in equal amounts of text, and **sharing** between domains")

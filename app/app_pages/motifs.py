@@ -1,6 +1,7 @@
 """Motifs: search and filter all of them on the server, a page at a time; one motif in its numbers and contexts."""
 
 import carried
+import downloads
 import labels
 import motif_filters
 import motif_views
@@ -179,7 +180,10 @@ def _contexts(motif: dict) -> None:
         lines = sorted(lines, key=lambda x: x[2].lower())
     elif order == "left context":
         lines = sorted(lines, key=lambda x: x[0].lower().split()[::-1])
-    st.caption(note + " Select a line to open its trace.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(note + " Select a line to open its trace.")
+        names = ["left", "motif", "right", "echo", "trace"]
+        downloads.button(lambda: pd.DataFrame(lines, columns=names), f"contexts.{motif['motif_id']}")
     tokens.kwic([[*x[:4], labels.query(trace=x[4], motif=motif["motif_id"])] for x in lines], key="kwic_lines")
 
 

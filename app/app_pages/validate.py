@@ -33,7 +33,7 @@ if counts["corpora"]:
     st.subheader("Planted motifs that were found")
     bins = pd.DataFrame([{"kind": kind, **one} for kind, some in counts["recall"].items() for one in some])
     bins["d"] = (bins["low"] + bins["high"] - 1) / 2
-    st.altair_chart(charts.recall(bins))
+    st.altair_chart(charts.recall(bins), alt="Share of planted motifs found, by the problems that hold one")
     st.caption(
         f"{counts['problems_each']:,} problems hold each motif, {counts['planted']:.1%} of the units at most are "
         "planted. Where both sides hold a motif, as many problems are given as one side alone would have to hold for "
