@@ -72,6 +72,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
+def height(rows: int, most: int = 360) -> int:
+    """Pixels of a table: its rows with their head, `most` at most; an empty one shows its head."""
+    return min(36 * (rows + 1) + 4, most)
+
+
 def params(**more: Any) -> dict[str, str]:
     """Query parameters of a link: the run that is open, and what is not None."""
     own = {"run": st.session_state.get("run_name")} if st.session_state.get("run_in_url") else {}

@@ -31,7 +31,7 @@ def rates(key: tuple[str, str], motif_id: str) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(36 * (len(frame) + 1) + 4, 390),
+        height=labels.height(len(frame), 390),
         alt="Counts of the motif by model and domain",
         column_config={
             "rate": number("per 1,000", format="%.3f"),
@@ -80,7 +80,7 @@ def place(key: tuple[str, str], motif_id: str) -> None:
             st.dataframe(
                 found.assign(unit=[labels.one_line(u, 60) for u in found["unit"]], share=100 * found["share"]),
                 hide_index=True,
-                height=min(36 * (len(found) + 1) + 4, 300),
+                height=labels.height(len(found), 300),
                 alt=title,
                 column_config={
                     "unit": st.column_config.TextColumn(width="medium", pinned=True),
@@ -107,6 +107,7 @@ def over_training(run: Run, motif_id: str) -> None:
     st.dataframe(
         change[names],
         hide_index=True,
+        placeholder="—",
         alt="Change of the motif over training",
         column_config={
             "run": st.column_config.TextColumn("training run", width=240),

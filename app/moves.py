@@ -167,7 +167,8 @@ def show(key: tuple[str, str], group: str, language: str | None, key_of: str) ->
     beside["move"] = [labels.one_line(m, 200) for m in beside["move"]]
     for side, title in (("before", "Right before it"), ("after", "Right after it")):
         part = beside[beside["side"] == side].drop(columns="side")
-        st.markdown(f"**{title}**: {len(part):,} moves, {int(part['count'].sum()):,} times")
+        several = "move" if len(part) == 1 else "moves"
+        st.markdown(f"**{title}**: {len(part):,} {several}, {int(part['count'].sum()):,} times")
         st.dataframe(
             part.head(_TABLE),
             hide_index=True,

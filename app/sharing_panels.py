@@ -50,7 +50,7 @@ def differences(run: Run, id: str, groups: list[str]) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(36 * (len(frame) + 1) + 4, 300),
+        height=labels.height(len(frame), 300),
         alt="Differences in sharing",
         column_config={
             "domain_a": "domain",
@@ -104,7 +104,7 @@ def motifs(run: Run, groups: list[str], part: pd.DataFrame) -> None:
             text=[labels.one_line(t, 200) for t in shown["text"]], part=100 * shown["part"]
         ),
         hide_index=True,
-        height=min(36 * (len(shown) + 1) + 4, 360),
+        height=labels.height(len(shown)),
         alt="Motifs of the overlap",
         column_config={
             "text": st.column_config.TextColumn("motif", width=220, pinned=True),
@@ -151,7 +151,7 @@ def rarefaction(run: Run, id: str, groups: list[str]) -> None:
             ["group", "domain", "at", "value", "ci_low", "ci_high", "n"]
         ],
         hide_index=True,
-        height=min(36 * (len(last) + 1) + 4, 250),
+        height=labels.height(len(last), 250),
         alt="Different words in equal amounts of text",
         column_config={
             "at": number("words drawn", format="localized"),

@@ -56,7 +56,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     picked = st.dataframe(
         shown[columns],
         hide_index=True,
-        height=360,
+        height=labels.height(len(shown)),
         key=f"private_{id}",
         on_select="rerun",
         selection_mode="single-row",
@@ -84,7 +84,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
         st.dataframe(
             variants.assign(text=[labels.one_line(t, 300) for t in variants["text"]])[["text", "count"]],
             hide_index=True,
-            height=220,
+            height=labels.height(len(variants), 220),
             key=f"variants_{id}",
             alt="Variants of the phrase",
             column_config={"text": st.column_config.TextColumn("as it is written", width=420)},
@@ -159,7 +159,7 @@ def categories(grammar: dict[str, Any], key: str) -> None:
             {"category": [labels.one_line(n, 60) for n, _ in several], "units": [list(m[:200]) for _, m in several]}
         ),
         hide_index=True,
-        height=300,
+        height=labels.height(len(several), 300),
         key=f"categories_{key}",
         alt="Categories of units",
     )

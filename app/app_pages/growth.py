@@ -42,6 +42,7 @@ picked = st.dataframe(
     key=f"growth_{training}",
     on_select="rerun",
     selection_mode="multi-row",
+    placeholder="—",
     alt="Changes of units and motifs over training",
     column_config={
         "text": st.column_config.TextColumn("unit, motif or opener", width=260, pinned=True),
@@ -75,5 +76,7 @@ with right:
     st.markdown("**Lexicon and vocabulary in use**, in equal amounts of text, and **sharing** between domains")
     sizes = series[series["kind"].isin(["lexicon", "sharing"])]
     st.dataframe(
-        sizes.pivot_table(index="step", columns="id", values="value"), height=340, alt="Sizes over training steps"
+        sizes.pivot_table(index="step", columns="id", values="value").round(3),
+        height=labels.height(sizes["step"].nunique(), 340),
+        alt="Sizes over training steps",
     )

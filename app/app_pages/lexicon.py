@@ -31,8 +31,8 @@ st.caption(
 uses = data.lexicon_uses(key)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     models = [str(m) for m in uses.columns]
-    a = st.selectbox("Used by", ["all", *models], key="used", bind="query-params", width=420)
-    b = st.selectbox("more than by", ["nobody", *models], key="against", bind="query-params", width=420)
+    a = st.selectbox("Used by", ["all", *models], key="used", bind="query-params", width=390)
+    b = st.selectbox("more than by", ["nobody", *models], key="against", bind="query-params", width=390)
 shown = lexicon.assign(here=uses[a] if a != "all" else lexicon["count"])
 if b != "nobody":
     # One is added to both sides, so that a motif that one side lacks has a rate.
@@ -53,9 +53,11 @@ shown = shown.head(MOST)
 number = st.column_config.NumberColumn
 order = ["text", "here", "there", "ratio", "bits_saved", "support", "problems", "exact_share", "variants", "q_unit"]
 picked = st.dataframe(
-    shown[[name for name in order if name in shown]].assign(text=[labels.one_line(t, 300) for t in shown["text"]]),
+    shown[[name for name in order if name in shown]].assign(
+        text=[labels.one_line(t, 300) for t in shown["text"]], bits_saved=shown["bits_saved"].round()
+    ),
     hide_index=True,
-    height=420,
+    height=labels.height(len(shown), 420),
     key=f"lexicon_{a}_{b}",
     on_select="rerun",
     selection_mode="single-row",
@@ -87,13 +89,15 @@ with left:
     st.dataframe(
         variants.assign(text=[labels.one_line(t, 300) for t in variants["text"]])[["text", "count"]],
         hide_index=True,
-        height=300,
+        height=labels.height(len(variants), 300),
         alt="Variants of the motif",
         column_config={"text": st.column_config.TextColumn("as it is written", width=420)},
     )
 with right:
     st.markdown("**Uses by model**")
     by_model = uses.loc[chosen.name].rename_axis("model").rename("uses").sort_values(ascending=False).reset_index()
-    st.dataframe(by_model[by_model["uses"] > 0], hide_index=True, height=300, alt="Uses of the motif by model")
+    by_model = by_model[by_model["uses"] > 0]
+    height = labels.height(len(by_model), 300)
+    st.dataframe(by_model, hide_index=True, height=height, alt="Uses of the motif by model")
 st.subheader("What it carries")
 carried.show(run, chosen["motif_id"], chosen["text"])
