@@ -133,6 +133,16 @@ def cells(key: tuple[str, str]) -> pd.DataFrame:
     return table.group_by(columns, use_threads=False).aggregate([]).to_pandas()
 
 
+def overview(run: Run) -> None:
+    """Read what the overview shows."""
+    if made := stamp(run, "traces"):
+        place = str(run.path.resolve())
+        for by in (("group", "regime"), ("group", "domain", "regime")):
+            accuracy((place, made), by)
+        if mined := stamp(run, "traces", "mine"):
+            cells((place, mined))
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def motif(key: tuple[str, str], motif_id: str) -> dict[str, Any] | None:
     """One motif with its pattern, or None."""
@@ -240,7 +250,7 @@ def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [(record["config"]["a"], record["config"]["b"]), *((part["a"], part["b"]) for part in third)]
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the comparison …")
+@st.cache_resource(max_entries=3, show_spinner="Reading the comparison …")
 def comparison(
     key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str] | None = None
 ) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def show(monkeypatch: pytest.MonkeyPatch):
 
     def run(page: str, path: Path, **query: object) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(path)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
+        at = AppTest.from_file(str(APP / "browse.py"), default_timeout=60).run()
         at.switch_page(f"app_pages/{page}.py")
         for key, value in query.items():
             at.query_params[key] = str(value)

@@ -40,7 +40,7 @@ def show(monkeypatch: pytest.MonkeyPatch):
 
     def run(page: str, *arguments: object, **query: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app/main.py", *map(str, arguments)])
-        at = AppTest.from_file(str(APP / "main.py"), default_timeout=30)
+        at = AppTest.from_file(str(APP / "browse.py"), default_timeout=30)
         if page == "overview":
             return at.run()
         at.run()
@@ -97,7 +97,7 @@ def test_address_cannot_leave_the_root(show, partial: dict[str, Path], asked: st
     at = show("traces", "--runs", partial["mined"].parent, run=asked)
     assert not at.exception
     assert at.selectbox(key="run").value in partial
-    first = AppTest.from_file(str(APP / "main.py"), default_timeout=30)
+    first = AppTest.from_file(str(APP / "browse.py"), default_timeout=30)
     first.query_params["run"] = asked
     first.run()
     assert "asks for a run that is not here" in words(first)
@@ -310,7 +310,7 @@ def test_pages_load_no_model_library(tiny_run: Path):
 import json, sys
 from streamlit.testing.v1 import AppTest
 sys.argv = ["app/main.py", "--run", {str(tiny_run)!r}]
-at = AppTest.from_file({str(APP / "main.py")!r}, default_timeout=30).run()
+at = AppTest.from_file({str(APP / "browse.py")!r}, default_timeout=30).run()
 for page in {PAGES[1:]!r}:
     at.switch_page(f"app_pages/{{page}}.py").run()
     assert not at.exception

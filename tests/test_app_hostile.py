@@ -139,9 +139,13 @@ def test_hostile_words_are_shown_and_never_act(evil: Run, labels):
         page.wait_for_timeout(500)
         wide, room = page.eval_on_selector("[data-testid=stMain]", "e => [e.scrollWidth, e.clientWidth]")
         assert wide <= room
+        assert errors == [] and not outside
+        asked = "u => fetch(u, {mode: 'no-cors'}).then(() => 'went out', e => e.name)"
+        said_of_self, said_of_others = (page.evaluate(asked, u) for u in (address, "http://127.0.0.2:9/x"))
+        assert (said_of_self, said_of_others) == ("went out", "TypeError")
+        assert not outside and any("Content Security Policy" in error for error in errors)
         context.close()
-    assert not dialogs and not outside
-    assert errors == []
+    assert not dialogs
     for word in (hostile.SCRIPT, hostile.LINKS[0], hostile.HANDLERS[0]):
         assert any(word in text for text in said), word
 
@@ -149,7 +153,7 @@ def test_hostile_words_are_shown_and_never_act(evil: Run, labels):
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_puts_hostile_words_into_markdown(monkeypatch: pytest.MonkeyPatch, evil: Run, page: str):
     monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(evil.path)])
-    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+    at = AppTest.from_file(str(ROOT / "app" / "browse.py"), default_timeout=60).run()
     if page != "overview":
         at.switch_page(f"app_pages/{page}.py").run()
     assert not at.exception
@@ -199,7 +203,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("asked", [*OUTSIDE, *(quote(word, safe="") for word in OUTSIDE[:3])])
 def test_no_address_leaves_the_root(monkeypatch: pytest.MonkeyPatch, root: Path, asked: str):
     monkeypatch.setattr(sys, "argv", ["app/main.py", "--runs", str(root)])
-    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
+    at = AppTest.from_file(str(ROOT / "app" / "browse.py"), default_timeout=30)
     at.query_params["run"] = asked
     at.run()
     assert not at.exception
@@ -210,7 +214,7 @@ def test_no_address_leaves_the_root(monkeypatch: pytest.MonkeyPatch, root: Path,
 
 def test_the_path_of_a_run_is_no_address(monkeypatch: pytest.MonkeyPatch, root: Path):
     monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(root / "inside")])
-    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
+    at = AppTest.from_file(str(ROOT / "app" / "browse.py"), default_timeout=30)
     at.query_params["run"] = str(root.parent / "secret")
     at.run()
     assert at.session_state["run_path"] == str(root / "inside")

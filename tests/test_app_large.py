@@ -71,7 +71,7 @@ def test_counts_are_those_of_the_occurrences(large: Run):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_it(monkeypatch: pytest.MonkeyPatch, large: Run, page: str):
     monkeypatch.setattr(sys, "argv", ["app/main.py", "--run", str(large.path)])
-    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+    at = AppTest.from_file(str(ROOT / "app" / "browse.py"), default_timeout=60).run()
     if page != "overview":
         at.switch_page(f"app_pages/{page}.py")
         if page in ("motifs", "traces"):

@@ -15,7 +15,8 @@ import pytest
 from corpus import rows, write_jsonl
 
 from dsl_probe.collect.importer import ImportConfig, import_traces, normalise, split_step
-from dsl_probe.store import Run, file_hash
+from dsl_probe.files import file_hash
+from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 

@@ -18,7 +18,7 @@ import pytest
 from corpus import rows, write_jsonl
 
 import dsl_probe
-from dsl_probe import store
+from dsl_probe import files
 from dsl_probe.cli import main
 from dsl_probe.export import export
 from dsl_probe.share.blocks import Heading, Items, Paragraph, Plot, Table, as_html, as_markdown
@@ -235,7 +235,7 @@ def test_every_table_names_its_file_and_the_appendix_its_hash(whole):
     blocks = list(report(whole))
     tables = [b if isinstance(b, Table) else b.behind for b in blocks if isinstance(b, Table | Plot)]
     listed = {name: digest for t in tables if t.caption == "Files" for name, digest, _ in t.rows}
-    assert listed == {n: store.file_hash(whole.path / n) for s in whole.stages() for n in whole.outputs(s)}
+    assert listed == {n: files.file_hash(whole.path / n) for s in whole.stages() for n in whole.outputs(s)}
     named = [re.fullmatch(r"from (\S+) \(BLAKE2b (\w+), stage (\S+)\)", t.source) for t in tables]
     recorded = [m for m in named if m]
     assert len(recorded) >= 8 and all(listed[m[1]] == m[2] and m[1] in whole.outputs(m[3]) for m in recorded)

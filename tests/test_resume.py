@@ -53,12 +53,12 @@ def test_every_stage_survives_sigkill(tmp_path):
 
 def test_full_disk_is_told_and_nothing_earlier_is_lost(tmp_path, monkeypatch):
     """A write that fails half-way leaves no file under its final name, and the stage can be done again."""
-    import dsl_probe
+    import dsl_probe.files
 
     source = write_jsonl(tmp_path / "traces.jsonl", rows(problems=10))
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [source])
-    real, calls = dsl_probe.store.os.replace, []
+    real, calls = dsl_probe.files.os.replace, []
 
     def full(a, b):
         calls.append(b)
@@ -66,7 +66,7 @@ def test_full_disk_is_told_and_nothing_earlier_is_lost(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         return real(a, b)
 
-    monkeypatch.setattr(dsl_probe.store.os, "replace", full)
+    monkeypatch.setattr(dsl_probe.files.os, "replace", full)
     config = dsl_probe.MineConfig(min_traces=5, min_problems=5)
     try:
         dsl_probe.mine_motifs(run, config, workers=1)

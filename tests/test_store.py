@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from dsl_probe.cli import main
-from dsl_probe.store import Run, find_runs, replacing
+from dsl_probe.files import replacing
+from dsl_probe.store import Run, find_runs
 from dsl_probe.types import UserError
 
 
@@ -102,7 +103,7 @@ def test_status_knows_stale_missing_and_changed_files(tmp_path):
     assert [s.state for s in run.status()] == ["done", "stale"]
     (run.path / "motifs.parquet").write_bytes(b"PAR1 nonsense PAR1")
     assert run.status(verify=True)[1].state == "damaged"
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is not the file that mine wrote"):
         run.table("motifs")
     (run.path / "motifs.parquet").unlink()
     assert run.status()[1].state == "damaged"

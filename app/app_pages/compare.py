@@ -147,7 +147,9 @@ left, right = st.columns([3, 2], vertical_alignment="center")
 left.caption(f"{len(rows):,} motifs by |z|, the strongest first; {PAGE} a page. Select one for its contexts.")
 with right:
     table = compare_panels.paged(rows, f"rank_{id}_{domain}_{matched}_{which}", PAGE)
-table = table.assign(head=table["part_of"].map(frame.set_index("motif_id")["text"]).fillna(""))
+heads = frame.loc[frame["motif_id"].isin(table["part_of"].dropna()), ["motif_id", "text"]]  # not an index of all
+head_of = dict(zip(heads["motif_id"], heads["text"], strict=True))
+table = table.assign(head=[head_of.get(one, "") for one in table["part_of"]])
 number = st.column_config.NumberColumn
 p, per = number(format="%.4f"), "occurrences per 1,000 units, mean over problems"
 event = st.dataframe(

@@ -18,9 +18,10 @@ from dsl_probe.collect.positions import Place, parse_rules
 from dsl_probe.collect.selfcheck import check_states, sample_of
 from dsl_probe.collect.states import StateFile
 from dsl_probe.collect.tokens import model_slug
+from dsl_probe.files import file_hash, replacing
 from dsl_probe.models import with_random_weights
 from dsl_probe.shown import say
-from dsl_probe.store import Run, file_hash, replacing
+from dsl_probe.store import Run
 from dsl_probe.types import ACTS_INDEX, UserError
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _capture_shard(
 def _check_error(run: Run, index: str) -> float:
     import pyarrow.parquet as pq
 
-    return float((pq.read_schema(run.path / index).metadata or {}).get(_CHECK_ERROR.encode(), b"0"))
+    return float((pq.read_schema(run.file(index)).metadata or {}).get(_CHECK_ERROR.encode(), b"0"))
 
 
 def _index(job: Job, first: np.ndarray) -> pa.Table:

@@ -14,8 +14,9 @@ from dsl_probe.collect.matched import wanted_spans
 from dsl_probe.collect.positions import Place, places
 from dsl_probe.collect.selfcheck import sample_of
 from dsl_probe.collect.tokens import Tokens, context_length, read_tokens, table_rows
+from dsl_probe.files import free_bytes
 from dsl_probe.groups import group_columns, select_rows
-from dsl_probe.store import Run, free_bytes
+from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 if TYPE_CHECKING:

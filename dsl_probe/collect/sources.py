@@ -10,7 +10,8 @@ from typing import Any
 
 from dsl_probe.collect import formats
 from dsl_probe.collect.formats import BadRow
-from dsl_probe.store import Run, file_hash
+from dsl_probe.files import file_hash
+from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 Rows = Iterator[tuple[int, "dict[str, Any] | BadRow"]]

@@ -12,7 +12,8 @@ def export(argv: list[str]) -> int:
     """Write a report, a dictionary, a grammar, or verified traces as training data."""
     from dsl_probe.export import Format, What, checked_format, write_verified
     from dsl_probe.export import export as export_text
-    from dsl_probe.store import Run, replacing
+    from dsl_probe.files import replacing
+    from dsl_probe.store import Run
 
     @dataclass(frozen=True)
     class Options(OfRun):

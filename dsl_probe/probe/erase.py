@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dsl_probe.store import replacing
+from dsl_probe.files import replacing
 from dsl_probe.types import UserError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from dsl_probe.engine import local_executor, map_shards
+from dsl_probe.files import replacing
 from dsl_probe.groups import checked_name
 from dsl_probe.probe.labels import captured_motifs, captured_rules
 from dsl_probe.probe.layout import lay_out
@@ -20,7 +21,7 @@ from dsl_probe.probe.states import checked_capture
 from dsl_probe.probe.sweep import STRENGTHS
 from dsl_probe.probe.unit import Found, probe_target
 from dsl_probe.shown import say
-from dsl_probe.store import Run, replacing
+from dsl_probe.store import Run
 from dsl_probe.types import PROBES, READOUTS, UserError
 
 
@@ -154,15 +155,13 @@ def read_weights(run: Run, name: str, acts: str, target: str) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     units = [tuple(unit) for unit in run.json(f"probes/{name}/plan.json")["units"]]
-    path = (
-        run.path / f"probes/{name}/{units.index((acts, target)):05d}.safetensors" if (acts, target) in units else None
-    )
-    if path is None or not path.is_file():
+    at = units.index((acts, target)) if (acts, target) in units else None
+    if at is None or not run.has(f"probes/{name}/{at:05d}.safetensors"):
         raise UserError(
             f"probes/{name} holds no weights of {target!r} on {acts!r}; it has "
             f"{', '.join(f'{t} on {a}' for a, t in units if t)}."
         )
-    return load_file(path)
+    return load_file(run.file(f"probes/{name}/{at:05d}.safetensors"))
 
 
 def readings(run: Run, name: str) -> list[str]:

@@ -28,15 +28,16 @@ class StoredStates:
     """
 
     def __init__(self, run: Run, acts: str, key: str):
-        self.files = [run.path / f"acts/{acts}/{k:05d}.safetensors" for k in range(len(run.shards("traces")))]
-        self.key = key
-        shapes = [self._open(file, lambda part: part.get_shape()) for file in self.files]
+        self.run, self.key = run, key
+        self.files = [f"acts/{acts}/{k:05d}.safetensors" for k in range(len(run.shards("traces")))]
+        shapes = [self._open(run.place(file), lambda part: part.get_shape()) for file in self.files]
         self.first = np.cumsum([0, *(shape[0] for shape in shapes)])
         self.shape = (int(self.first[-1]), int(shapes[0][1]))
 
     def blocks(self, size: int = BLOCK) -> "Iterator[tuple[int, torch.Tensor]]":
         """(first row, float32 [m, d]), m <= size, in order; a block ends with its file."""
-        for first, file in zip(self.first, self.files, strict=False):
+        for first, name in zip(self.first, self.files, strict=False):
+            file = self.run.file(name)
             rows = self._open(file, lambda part: part.get_shape()[0])
             for start in range(0, rows, size):
                 yield int(first) + start, self._open(file, lambda part, s=start: part[s : s + size].float())
@@ -54,11 +55,12 @@ class StoredStates:
             here = np.flatnonzero(shard == k)
             local = rows[here] - self.first[k]
             order = np.argsort(local, kind="stable")
+            file = self.run.file(self.files[k])
             # In blocks, since what lies far apart is mapped page by page all the same.
             for part in np.array_split(order, max(1, len(order) // BLOCK)):
                 if len(part):
                     low, high = int(local[part[0]]), int(local[part[-1]]) + 1
-                    block = self._open(self.files[k], lambda one, a=low, b=high: one[a:b])
+                    block = self._open(file, lambda one, a=low, b=high: one[a:b])
                     found[torch.from_numpy(here[part])] = block[torch.from_numpy(local[part] - low)].float()
         return found
 
@@ -82,7 +84,7 @@ def captured_layers(run: Run, acts: str) -> tuple[str, tuple[int, ...]]:
     from safetensors import safe_open
 
     checked_capture(run, acts)
-    with safe_open(run.path / f"acts/{acts}/00000.safetensors", framework="np") as part:
+    with safe_open(run.file(f"acts/{acts}/00000.safetensors"), framework="np") as part:
         keys = [re.fullmatch(r"(\w+)\.(\d+)", key) for key in list(part.keys())]
     found = sorted((match[1], int(match[2])) for match in keys if match)
     return found[0][0], tuple(layer for _, layer in found)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dsl_probe.files import replacing
 from dsl_probe.share import svg
 from dsl_probe.share.svg import COLOURS, INK, WIDTH, number
-from dsl_probe.store import replacing
 from dsl_probe.types import UserError
 
 MOST_POINTS, _MOST_NAMES = 4_000, 6  # names: of a side

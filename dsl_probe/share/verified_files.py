@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from dsl_probe import __version__
+from dsl_probe.files import replacing
 from dsl_probe.mine.dictionary_text import escape_markdown
 from dsl_probe.share.verified import PROVENANCE, Tally, verified
-from dsl_probe.store import Run, replacing
+from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
 FORMATS = ("trl-sft", "jsonl", "hf")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsl_probe.files import replacing
 from dsl_probe.share.blocks import Block, Heading, Items, Plot, Table, as_html
 from dsl_probe.share.compare import compare
 from dsl_probe.share.comparison import Comparison
@@ -14,7 +15,6 @@ from dsl_probe.share.report.comparison import comparison_section
 from dsl_probe.share.report.validation import recall_figure
 from dsl_probe.share.union import Runs, one_run
 from dsl_probe.share.validate import validate as of_traces
-from dsl_probe.store import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

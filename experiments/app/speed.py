@@ -189,13 +189,13 @@ def on_traces(w: Watched, run: Run, n: int) -> None:
         w.text("Trace", str((k * 7919 + 13) % total), "open a trace")
     for _ in range(n):
         with w.timed("next trace"):
-            w.page.get_by_role("button", name="Next", exact=True).click()
+            w.page.get_by_role("button", name="Next").first.click()
     for one in examples(run, n):
         w.text("Holds motif (id or exact text)", one, "traces that hold a motif")
     w.text("Holds motif (id or exact text)", examples(run, n)[n // 2], "traces that hold a motif")
     for _ in range(n):
         with w.timed("next trace that holds it"):
-            w.page.get_by_role("button", name="Next", exact=True).click()
+            w.page.get_by_role("button", name="Next").first.click()
 
 
 def on_compare(w: Watched, run: Run, n: int) -> None:

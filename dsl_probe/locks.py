@@ -1,0 +1,194 @@
+"""Lock files: who is at work on something, so that two processes, or two machines, do not do it twice.
+
+A lock file names its owner and is touched every few seconds while the owner lives. It is stale, and is taken over, when
+its owner is a process of this machine that is gone, or when it has not been touched for STALE seconds. Nothing that is
+written depends on it: should two workers hold one lock after all, both write the same bytes under the same name.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+STALE = 120.0
+_BEAT = 10.0
+_held: set[Path] = set()
+_lock = threading.Lock()
+_beating: int | None = None  # the process whose thread touches the files: a forked child has none
+
+
+def me() -> dict[str, Any]:
+    """This owner: host with process namespace, process and when it started, thread."""
+    return {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid()), "thread": threading.get_ident()}
+
+
+def short() -> str:
+    """A name of this owner that no other living one has, for a file of its own."""
+    key = json.dumps(me(), sort_keys=True).encode()
+    return f"{os.getpid()}-{hashlib.blake2b(key, digest_size=4).hexdigest()}"
+
+
+def take(path: Path) -> bool:
+    """Take a lock; False if a living owner has it. It is this thread's until `drop`, and again if it was already."""
+    own = json.dumps(me() | {"since": time.strftime("%Y-%m-%d %H:%M:%S %Z")})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(own)
+        except FileExistsError:
+            found = _read(path)
+            if found is not None and _is_me(found):
+                return True
+            if _alive(path, found) or not _removed(path, found):
+                return False
+            continue
+        _keep(path)
+        return True
+
+
+def drop(path: Path) -> None:
+    """Let go of a lock that this process holds."""
+    with _lock:
+        _held.discard(path)
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path) -> Generator[bool]:
+    """`take` for the length of a block; the block is told whether it has the lock."""
+    mine = take(path)
+    try:
+        yield mine
+    finally:
+        if mine:
+            drop(path)
+
+
+@contextmanager
+def turn(path: Path, wait: float = 60.0) -> Generator[None]:
+    """Wait until the lock is free, at most `wait` seconds, and hold it. Raises TimeoutError."""
+    end = time.monotonic() + wait
+    while not take(path):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{path} is held by {owner(path) or 'another'}")
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        drop(path)
+
+
+def owner(path: Path) -> str | None:
+    """Who holds a lock, in words, if it is alive and not this thread; else None."""
+    found = _read(path)
+    if found is None or _is_me(found) or not _alive(path, found):
+        return None
+    return f"process {found.get('pid')} on {str(found.get('host', '')).partition(' ')[0]}, since {found.get('since')}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None  # gone, or its owner was cut off while it wrote
+    return found if isinstance(found, dict) else None
+
+
+def _is_me(found: dict[str, Any]) -> bool:
+    return all(found.get(name) == value for name, value in me().items())
+
+
+def _alive(path: Path, found: dict[str, Any] | None) -> bool:
+    if found is not None and found.get("host") == _host():
+        return found.get("started") == _started(found.get("pid", 0)) and found.get("started") is not None
+    try:
+        touched = path.stat().st_mtime
+    except OSError:
+        return False
+    return _now(path.parent) - touched < STALE
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock of the disk, which for a shared one is not this machine's."""
+    probe = folder / f".now.{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _removed(path: Path, found: dict[str, Any] | None) -> bool:
+    """Remove a stale lock. Renamed first: of two who try, one gets it; a lock that was taken meanwhile is put back."""
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        os.rename(path, aside)
+    except OSError:
+        return True  # another was faster: try again
+    if _read(aside) != found:
+        with suppress(OSError):
+            os.link(aside, path)
+        aside.unlink(missing_ok=True)
+        return False
+    aside.unlink(missing_ok=True)
+    return True
+
+
+def _keep(path: Path) -> None:
+    global _beating
+    with _lock:
+        if _beating != os.getpid():
+            _held.clear()
+            _beating = os.getpid()
+            threading.Thread(target=_beat, name="locks", daemon=True).start()
+        _held.add(path)
+
+
+def _beat() -> None:
+    while True:
+        time.sleep(_BEAT)
+        with _lock:
+            paths = list(_held)
+        for path in paths:
+            try:
+                os.utime(path)
+            except OSError:
+                continue
+
+
+def _host() -> str:
+    """This machine and, in a container, its own processes: the same process number may mean another one outside."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        space = boot = ""
+    return f"{socket.gethostname()} {boot} {space}".strip()
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine started: another one of the same number did at another time. None: it is gone."""
+    try:
+        state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
+        return None if state in "ZX" else started
+    except (OSError, ValueError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:  # no /proc: macOS
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"
