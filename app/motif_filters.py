@@ -5,6 +5,7 @@ All of them are worked out on the server; their choices stand in the address.
 
 import re
 
+import compared
 import labels
 import numpy as np
 import pandas as pd
@@ -116,7 +117,7 @@ def of_comparison(key: Key, id: str, which: str) -> set[str]:
     frame = Run(key[0]).frame(f"comparisons/{id}/comparison", columns, headline)
     if which == EMERGENT:
         return set(frame.loc[frame["verdict"] == EMERGENT, "motif_id"])
-    a, b = data.pairs(data.comparison_record(Run(key[0]), id))[0]
+    a, b = compared.pairs(compared.comparison_record(Run(key[0]), id))[0]
     told = (frame["a"] == a) & (frame["b"] == b) & (frame["p_adj"] <= data.ALPHA)
     return set(frame.loc[told & ((frame["z"] > 0) == (which == MORE_A)), "motif_id"])
 

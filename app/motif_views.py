@@ -3,6 +3,7 @@
 import charts
 import interval_charts
 import labels
+import lexicons
 import streamlit as st
 import uses
 
@@ -95,7 +96,7 @@ def place(key: tuple[str, str], motif_id: str) -> None:
 
 def over_training(run: Run, motif_id: str) -> None:
     """Share of the traces that hold the motif, over the steps of each training run."""
-    series, events = data.growth(data.key(run, "mine", "growth"))
+    series, events = lexicons.growth(data.key(run, "mine", "growth"))
     own = series[(series["id"] == motif_id) & (series["kind"].isin(["motif", "unit"]))]
     if own.empty:
         st.caption("It was not followed over training: too few traces of a training run hold it.")

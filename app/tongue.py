@@ -5,6 +5,7 @@ from typing import Any
 import charts
 import downloads
 import labels
+import lexicons
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -33,7 +34,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     """Words and phrases beyond the reference, and the variants of the selected one; which of them another language
     has."""
     key, counts = key_of(run, id), run.counts(f"language.{id}")
-    table = data.private_lexicon(key, id)
+    table = lexicons.private_lexicon(key, id)
     if table is None:
         st.caption("There was no reference, so what is this group's own cannot be told.")
         return
@@ -50,7 +51,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     columns = ["text", "kind", "count", "reference_count", "g2", "support", "problems", "domains"]
     columns += ["exact_share", "variants"]
     if other is not None:
-        theirs = data.private_lexicon(key_of(run, other), other)
+        theirs = lexicons.private_lexicon(key_of(run, other), other)
         shown["shared"] = table["text"].isin([] if theirs is None else theirs["text"])
         columns.insert(1, "shared")
     picked = st.dataframe(
@@ -80,7 +81,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     chosen = table.iloc[rows[0] if rows and rows[0] < len(table) else 0]
     if chosen["kind"] == "phrase":
         st.markdown(f"**Variants of** {labels.code(chosen['text'], 200)}")
-        variants: pd.DataFrame = data.variants(key, chosen["motif_id"], f"languages/{id}/")
+        variants: pd.DataFrame = lexicons.variants(key, chosen["motif_id"], f"languages/{id}/")
         st.dataframe(
             variants.assign(text=[labels.one_line(t, 300) for t in variants["text"]])[["text", "count"]],
             hide_index=True,
@@ -94,7 +95,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
 @st.cache_data(max_entries=16, show_spinner=False)
 def lexicon_of_two(key: tuple[str, str], groups: tuple[str, str]) -> pd.DataFrame | None:
     """The run's lexicon with its uses by two groups, and uses a 100 traces; the most unequal first."""
-    entries = data.lexicon(key)
+    entries = lexicons.lexicon(key)
     if entries is None:
         return None
     uses = Run(key[0]).table("parse", ["motif_id", "trace_row", "echo"]).to_pandas()
@@ -102,7 +103,7 @@ def lexicon_of_two(key: tuple[str, str], groups: tuple[str, str]) -> pd.DataFram
     rank = pd.Index(entries["motif_id"]).get_indexer(uses["motif_id"])
     made = entries[["text", "count"]].copy()
     for name, group in zip(("first", "second"), groups, strict=True):
-        rows = data.rows_of(key, group)
+        rows = lexicons.rows_of(key, group)
         inside = np.isin(uses["trace_row"].to_numpy(), rows) & (rank >= 0)
         made[name] = np.bincount(rank[inside], minlength=len(entries))
         made[f"rate_{name}"] = 100 * made[name] / max(len(rows), 1)

@@ -58,8 +58,8 @@ st.title("Compare")
 done = states.need_comparisons(run)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     id = states.choose_comparison(done)
-    record = data.comparison_record(run, id)
-    tested = data.pairs(record)
+    record = compared.comparison_record(run, id)
+    tested = compared.pairs(record)
     of_pair = dict(zip(tested, [record["counts"], *record["counts"].get("against_base", [])], strict=True))
     if len(tested) > 1:
         names = {f"{labels.short(a)} against {labels.short(b)}": (a, b) for a, b in tested}
@@ -83,7 +83,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 states.warn_if_stale(run, f"compare.{id}")
 st.text(f"A: {labels.visible(pair[0])}\nB: {labels.visible(pair[1])}")
 st.caption(scope(counts))
-frame = data.comparison(data.key(run, f"compare.{id}"), id, domain, matched, pair)
+frame = compared.comparison(data.key(run, f"compare.{id}"), id, domain, matched, pair)
 if frame.empty:
     st.info("No motif was tested for this choice: too few problems hold one.")
     st.stop()

@@ -2,6 +2,7 @@
 
 import charts
 import labels
+import lexicons
 import pandas as pd
 import states
 import streamlit as st
@@ -23,7 +24,7 @@ if not run.has("growth.parquet"):
     )
     st.stop()
 states.warn_if_stale(run, "growth")
-series, events = data.growth(data.key(run, "mine", "growth"))
+series, events = lexicons.growth(data.key(run, "mine", "growth"))
 training = labels.pick("Training run", sorted(events["run"].unique()), "growth_run", width=420)
 events = events[events["run"] == training]
 series = series[series["run"] == training]

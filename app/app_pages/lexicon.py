@@ -2,6 +2,7 @@
 
 import carried
 import labels
+import lexicons
 import pandas as pd
 import states
 import streamlit as st
@@ -13,7 +14,7 @@ MOST = 5_000
 run = data.current()
 st.title("Lexicon")
 key = states.need_motifs(run)
-lexicon = data.lexicon(key)
+lexicon = lexicons.lexicon(key)
 if lexicon is None or lexicon.empty:
     labels.trouble(
         "No lexicon: the motifs of this run were mined without one, or none pays for itself.",
@@ -28,7 +29,7 @@ st.caption(
     "outside echoes and format. `*` stands for one to three units of any kind. Uses with a unit more, less or "
     "another are counted, too. That a motif saves bits does not show that it means anything."
 )
-uses = data.lexicon_uses(key)
+uses = lexicons.lexicon_uses(key)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     models = [str(m) for m in uses.columns]
     a = st.selectbox("Used by", ["all", *models], key="used", bind="query-params", width=390)
@@ -37,7 +38,7 @@ shown = lexicon.assign(here=uses[a] if a != "all" else lexicon["count"])
 if b != "nobody":
     # One is added to both sides, so that a motif that one side lacks has a rate.
     shown["there"] = uses[b]
-    units = data.lexicon_units(key)
+    units = lexicons.lexicon_units(key)
     total = units[a] if a != "all" else units.sum()
     shown["ratio"] = ((shown["here"] + 1) / total) / ((shown["there"] + 1) / units[b])
     shown = shown[shown["here"] > 0].sort_values(["ratio", "here"], ascending=False)
@@ -82,7 +83,7 @@ if rows and rows[0] < len(shown):
 else:
     chosen = lexicon[asked].iloc[0] if asked.any() else shown.iloc[0]
 st.subheader(labels.code(chosen["text"], 200))
-variants: pd.DataFrame = data.variants(key, chosen["motif_id"])
+variants: pd.DataFrame = lexicons.variants(key, chosen["motif_id"])
 left, right = st.columns([3, 2])
 with left:
     st.markdown("**Variants**")

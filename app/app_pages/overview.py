@@ -1,5 +1,6 @@
 """Overview: what was collected, what has run, every comparison with its headline."""
 
+import compared
 import labels
 import opened
 import pandas as pd
@@ -109,7 +110,7 @@ def comparisons() -> None:
         return
     stale = {s.stage for s in statuses if s.state != "done"}
     for id in done:
-        record = data.comparison_record(run, id)
+        record = compared.comparison_record(run, id)
         config, counts = record["config"], record["counts"]
         with st.container(border=True):
             head, go = st.columns([8, 1], vertical_alignment="center")
@@ -126,7 +127,7 @@ def comparisons() -> None:
             b.text(f"over-represented\n{found}")
             c.text(f"accuracy, A − B\n{labels.interval(counts.get('accuracy_difference'))}")
             d.text(f"sharing, A − B\n{labels.interval(counts.get('sharing_difference'))}")
-            judged = data.claims(data.key(run, f"compare.{id}"), id)
+            judged = compared.claims(data.key(run, f"compare.{id}"), id)
             decided = [f"{c['verdict']}: {c['claim']}" for c in judged if c["verdict"] != "undecided"]
             if decided:
                 st.text("\n".join(labels.one_line(line, 200) for line in decided))

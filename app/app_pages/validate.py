@@ -1,6 +1,7 @@
 """Validate: what the comparison would miss, and what it would invent, in the traces of one group."""
 
 import charts
+import compared
 import labels
 import pandas as pd
 import states
@@ -24,7 +25,7 @@ if not done:
     st.stop()
 id = labels.pick("Validation", list(done), "validation", width=420)
 states.warn_if_stale(run, f"validate.{id}")
-counts = data.validation_counts(run, id)
+counts = compared.validation_counts(run, id)
 st.text(labels.one_line(done[id]["group"], 200))
 st.markdown("\n".join(f"- {sentence}" for sentence in counts["reading"]))
 
@@ -56,7 +57,7 @@ st.dataframe(
 )
 if counts["corpora"]:
     st.subheader("Each planted motif")
-    rows = data.planted(data.key(run, f"validate.{id}"), id)
+    rows = compared.planted(data.key(run, f"validate.{id}"), id)
     each = rows.groupby(["kind", "motif", "background"], sort=False, as_index=False).agg(
         splits=("found", "size"), d=("one_sided", "mean"), found=("found", "mean"), presence=("found_presence", "mean")
     )
