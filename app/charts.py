@@ -120,7 +120,7 @@ def recall(bins: pd.DataFrame) -> alt.LayerChart:
     """Share of planted motifs found by d, one line a kind, with 95 % limits; bins: kind, d, share, ci_low, ci_high."""
     base = alt.Chart(bins).encode(
         x=alt.X("d:Q", title="problems that one side alone holds (middle of the bin)"),
-        color=alt.Color("kind:N", title=None, scale=alt.Scale(scheme="tableau10")),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(symbolOpacity=1)),
     )
     whisker = base.mark_rule(opacity=0.4).encode(
         y=alt.Y("ci_low:Q", title="share found", scale=alt.Scale(domain=[0, 1])), y2="ci_high:Q"

@@ -74,7 +74,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def height(rows: int, most: int = 360) -> int:
     """Pixels of a table: its rows with their head, `most` at most; an empty one shows its head."""
-    return min(36 * (rows + 1) + 4, most)
+    return min(35 * (rows + 1) + 3, most)
 
 
 def params(**more: Any) -> dict[str, str]:

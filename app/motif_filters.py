@@ -40,7 +40,7 @@ def boxes(run: Run, key: Key) -> tuple[str, str, str]:
         help="Over-represented: at equal units over all domains, family-wise p ≤ .05. Load-bearing: the model needs it "
         "more than its placebo. Emergent: over-represented against the base model, stable and load-bearing.",
     )
-    comparison = states.choose_comparison(run.comparisons(), 260) if only in (EMERGENT, MORE_A, MORE_B) else ""
+    comparison = states.choose_comparison(run.comparisons(), 200) if only in (EMERGENT, MORE_A, MORE_B) else ""
     script = labels.pick(
         "Script",
         [ALL, *scripts(key)[1]],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAIN = Path(__file__).resolve().parent / "main.py"
 # Pixels; the rest of a longer page is left out.
-TALLEST = 1_700
+TALLEST = 2_000
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -94,7 +94,10 @@ def settle(page, pause: float = 1.0) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """A picture: page of the app, what the address asks for, and the size of the window; height None is all of it."""
+    """A picture: page of the app, what the address asks for, and the size of the window.
+
+    height: None is all of the page. top: selector of what stands at the top of the picture; "" is the title.
+    """
 
     name: str
     page: str
@@ -102,11 +105,13 @@ class View:
     width: int = 1280
     height: int | None = 900
     dark: bool = False
+    top: str = ""
 
 
 def views(run: "Run") -> list[View]:
     """The pictures that a run has the tables for."""
-    made: list[View] = [View("overview", "", {}, height=None)]
+    made: list[View] = [View("overview", "", {}, height=1300)]
+    first: dict[str, str] = {}
     counts = {id: run.counts(f"compare.{id}") for id in run.comparisons()}
     if counts:
         first = {"comparison": max(counts, key=lambda i: counts[i]["discoveries_a"])}
@@ -114,24 +119,27 @@ def views(run: "Run") -> list[View]:
         strongest, row = example(run, first["comparison"])
         held = {"motif": strongest} if strongest else {}
         made += [
-            View("claims", "claims", first),
+            View("claims", "claims", first, height=None),
             View("motifs", "motifs", first | {"only": "over-represented in A"}),
-            View("motif", "motifs", held, height=None),
-            View("motif-rates", "motifs", held | {"motif_tab": "Rate by model and domain"}, height=None),
-            View("trace", "traces", first | row, height=1100),
-            View("trace-dark", "traces", held, height=1100, dark=True),
-            View("compare", "compare", first, height=1500),
+            View("motif", "motifs", held, top="h3"),
+            View("motif-rates", "motifs", held | {"motif_tab": "Rate by model and domain"}, height=1100, top="h3"),
+            View("trace", "traces", first | row, height=1300),
+            View("trace-dark", "traces", held | row, height=1300, dark=True),
+            View("compare", "compare", first, height=1300),
             View("compare-dark", "compare", first, dark=True),
-            View("legibility", "compare", first | {"compare_tab": "Legibility"}, height=None),
+            View("legibility", "compare", first | {"compare_tab": "Legibility"}, top="[role=tablist]"),
             View("sharing", "sharing", {"comparison": wide[0]} if wide else first, height=None),
             View("overview-390", "", {}, 390),
-            View("motif-390", "motifs", held, 390, 1100),
+            View("motif-390", "motifs", held, 390, top="h3"),
         ]
         if row:
             other = beside(run, int(row["trace"]))
             made += [View("traces", "traces", row | {"beside": other}, height=1300)] if other else []
-    if run.has("lexicon.parquet"):
-        made.append(View("lexicon", "lexicon", {}, height=None))
+    if run.has("lexicon.parquet") and counts:
+        # The motifs of one model, since those of all may be in a script that this machine has no letters for.
+        named = {k: run.comparisons()[first["comparison"]][g] for k, g in (("used", "a"), ("against", "b"))}
+        only = {k: group.removeprefix("model=") for k, group in named.items() if "," not in group}
+        made.append(View("lexicon", "lexicon", only, height=None))
     languages = list(run.languages())
     grammars = [id for id in languages if run.has(f"languages/{id}/grammar.json")]
     if grammars:
@@ -139,7 +147,9 @@ def views(run: "Run") -> list[View]:
     if len(languages) > 1:
         made.append(View("languages", "language", dict(zip(("language", "beside_language"), languages, strict=False))))
     if run.has("growth.parquet"):
-        made.append(View("growth", "growth", {}, height=None))
+        events = run.frame("growth_events", ["run", "p_adj"])
+        changed = events.loc[events["p_adj"] <= 0.05, "run"].value_counts()
+        made += [View("growth", "growth", {"growth_run": str(changed.index[0])}, height=None)] if len(changed) else []
     kinds = {stage.partition(".")[0] for stage in run.stages()}
     pages = {"probe": "probes", "effects": "effects", "validate": "validate"}
     return made + [View(page, page, {}, height=None) for kind, page in pages.items() if kind in kinds]
@@ -184,6 +194,9 @@ def take(browser, address: str, view: View, file: Path) -> None:
         height = page.eval_on_selector("[data-testid=stMain]", "e => e.scrollHeight")
         page.set_viewport_size({"width": view.width, "height": min(max(int(height), 600), TALLEST)})
         settle(page)
+    if view.top:
+        page.locator(f"[data-testid=stMain] {view.top}").first.evaluate("e => e.scrollIntoView()")
+        page.wait_for_timeout(1_000)
     page.screenshot(path=file)
     page.close()
     Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)

@@ -38,3 +38,11 @@ def test_the_commands_run(tmp_path, monkeypatch, capsys):
     for line in ours[:3]:
         assert main(line) == 0, capsys.readouterr().err
     assert "“zorp”" in capsys.readouterr().out
+
+
+def test_pictures_are_there_and_small():
+    root = Path(__file__).resolve().parents[1]
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert shown and all((root / path).is_file() for path in shown)
+    sizes = [path.stat().st_size for path in (root / "docs" / "img").glob("*.png")]
+    assert max(sizes) < 250_000 and sum(sizes) < 2_500_000

@@ -99,6 +99,7 @@ with right:
     by_model = uses.loc[chosen.name].rename_axis("model").rename("uses").sort_values(ascending=False).reset_index()
     by_model = by_model[by_model["uses"] > 0]
     height = labels.height(len(by_model), 300)
-    st.dataframe(by_model, hide_index=True, height=height, alt="Uses of the motif by model")
+    columns = {"model": st.column_config.TextColumn(width=240), "uses": number(format="localized")}
+    st.dataframe(by_model, hide_index=True, height=height, alt="Uses of the motif by model", column_config=columns)
 st.subheader("What it carries")
 carried.show(run, chosen["motif_id"], chosen["text"])

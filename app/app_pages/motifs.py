@@ -115,7 +115,7 @@ def table(rows: pd.DataFrame) -> None:
             text=[labels.one_line(t, 300) for t in shown["text"]]
         ),
         hide_index=True,
-        height=330,
+        height=labels.height(len(shown), 330),
         key=name,
         on_select=lambda: _pick(name, ids),
         selection_mode="single-row",

@@ -70,6 +70,7 @@ def _table(frame: pd.DataFrame, by: list[str], name: str) -> None:
         frame.sort_values("traces", ascending=False)[shown],
         hide_index=True,
         key=name,
+        placeholder="—",
         alt="What was collected",
         column_config={
             "group": st.column_config.TextColumn("model or training run", width=330, pinned=True),

@@ -42,7 +42,7 @@ if counts["corpora"]:
     )
 st.subheader("Nothing planted")
 st.dataframe(
-    pd.DataFrame(counts["nulls"]),
+    pd.DataFrame(counts["nulls"])[["kind", "matched", "exact", "splits", "with_any", "bound", "mean"]],
     hide_index=True,
     alt="Discoveries in splits with nothing planted",
     column_config={
