@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test check app bench shots findings organisms organisms-quick planted calibration language clean
+.PHONY: demo test check docs app bench shots findings organisms organisms-quick planted calibration language clean
 .DEFAULT_GOAL := demo
 
 # torch first and by its exact version: a looser request fetches gigabytes of CUDA packages.
@@ -20,11 +20,15 @@ demo: $(READY)          ## model organisms into runs/demo, traces of real models
 app: $(READY)           ## open the runs in the browser
 	$(BIN)/streamlit run app/main.py
 
-check: $(READY)         ## lint, format, types, layers
+check: $(READY) docs    ## lint, format, types, layers, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check
 	$(BIN)/lint-imports
+
+docs: $(READY)          ## the documentation as HTML -> build/docs; a warning is an error
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html -d build/doctrees docs build/docs
 
 test: check             ## everything: check, then all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

@@ -5,6 +5,7 @@ its owner is a process of this machine that is gone, or when it has not been tou
 written depends on it: should two workers hold one lock after all, both write the same bytes under the same name.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -39,26 +40,26 @@ def take(path: Path) -> bool:
     """Take a lock; False if a living owner has it. It is this thread's until `drop`, and again if it was already."""
     own = json.dumps(me() | {"since": time.strftime("%Y-%m-%d %H:%M:%S %Z")})
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(own)
-        except FileExistsError:
-            found = _read(path)
-            if found is not None and _is_me(found):
-                return True
-            if _alive(path, found) or not _removed(path, found):
-                return False
-            continue
-        _keep(path)
-        return True
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(own)
+    except FileExistsError:
+        found = _read(path)
+        if found is not None and _is_me(found):
+            return True
+        if _alive(path, found) or not _taken_over(path, found, own):
+            return False
+    _keep(path)
+    return True
 
 
 def drop(path: Path) -> None:
     """Let go of a lock that this process holds."""
     with _lock:
         _held.discard(path)
-    path.unlink(missing_ok=True)
+    found = _read(path)
+    if found is not None and _is_me(found):  # else it was thought dead, and taken over
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -128,19 +129,24 @@ def _now(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def _removed(path: Path, found: dict[str, Any] | None) -> bool:
-    """Remove a stale lock. Renamed first: of two who try, one gets it; a lock that was taken meanwhile is put back."""
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+def _taken_over(path: Path, found: dict[str, Any] | None, own: str) -> bool:
+    """Put our lock in the place of a stale one. Of several who try, one may: it holds the old file while it does."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        os.rename(path, aside)
-    except OSError:
-        return True  # another was faster: try again
-    if _read(aside) != found:
-        with suppress(OSError):
-            os.link(aside, path)
-        aside.unlink(missing_ok=True)
+        with open(path, "rb") as old:
+            with suppress(OSError):  # a disk without such locks: at worst two do the same
+                try:
+                    fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+            if os.fstat(old.fileno()).st_ino != path.stat().st_ino or _read(path) != found:
+                return False
+            temporary.write_text(own, "utf-8")
+            os.replace(temporary, path)
+    except FileNotFoundError:
         return False
-    aside.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
     return True
 
 

@@ -49,7 +49,7 @@ def _tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", rows())])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     config = dsl_probe.LanguageConfig(group="model=model-b", reference="model=model-a", name="model-b")
     dsl_probe.learn_language(run, config)
     dsl_probe.compare(run, a="model=model-b", b="model=model-a", permutations=199, name="b-vs-a")

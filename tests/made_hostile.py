@@ -58,7 +58,7 @@ def fill(folder: Path) -> Run:
         file.writelines(f'{{"text": "a \\u{code} b", "model": "m"}}\n' for code in ("d800", "dfff"))
     dsl_probe.import_traces(run, [source])
     config = dsl_probe.MineConfig(min_traces=3, min_problems=3, q=1.0, echo_min=99)
-    dsl_probe.mine_motifs(run, config, workers=1)
+    dsl_probe.mine_motifs(run, config, executor="process:1")
     a, b = f"run={hostile.LINKS[0]}", f"model={NAMES['model-a']}"
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="x"))
     dsl_probe.growth(run)

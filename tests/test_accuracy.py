@@ -139,7 +139,7 @@ def test_as_many_right_and_wrong_traces_of_either_group_are_kept(tmp_path):
     for row in content:
         row["text"] = "so we add both and then it is right"
     run = made(tmp_path, content)
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), executor="process:1")
     corpus = Corpus.load(run, ["model"])
     models = np.array(corpus.traces["model"].to_pylist())
     sample = choose_sample(corpus, *(np.flatnonzero(models == m) for m in "ab"), 5)
@@ -164,7 +164,7 @@ def test_unpaired_problems_are_exchanged_among_those_that_are_right_as_often(tmp
     for row in content:
         row["text"] = "so we add both and then it is right"
     run = made(tmp_path, content)
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), executor="process:1")
     corpus = Corpus.load(run, ["model"])
     models = np.array(corpus.traces["model"].to_pylist())
     kept = same_accuracy(corpus, choose_sample(corpus, *(np.flatnonzero(models == m) for m in "ab"), 5))

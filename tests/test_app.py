@@ -71,7 +71,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         if name != "empty":
             dsl_probe.import_traces(run, [write_jsonl(root / "evil.jsonl", evil) if name == "evil" else few])
         if name in ("mined", "evil"):
-            mine_motifs(run, config, workers=1)
+            mine_motifs(run, config, executor="process:1")
         if name == "evil":
             a, b = (f"model=model-{x}{SCRIPT}" for x in "ba")
             dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="evil"))
@@ -299,7 +299,7 @@ def test_mined_again_is_read_again(show, tmp_path: Path):
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
     counts = []
     for least in (5, 12):
-        mine_motifs(run, MineConfig(min_traces=least, min_problems=5), workers=1, force=True)
+        mine_motifs(run, MineConfig(min_traces=least, min_problems=5), executor="process:1", force=True)
         counts.append(int(show("overview", "--run", run.path).metric[4].value.replace(",", "")))
         assert counts[-1] == run.table("motifs", ["length"]).num_rows
     assert counts[0] > counts[1]
@@ -357,7 +357,7 @@ def test_underlay_of_scores(show, module, tmp_path: Path):
 
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", rows(problems=8))])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     text = run.traces(["text"]).text[0]
     run.begin("score.m", {}, {})
     scores = {
@@ -395,7 +395,7 @@ def test_growth_shows_what_is_born(show, tmp_path: Path):
     run = dsl_probe.Run.create(tmp_path / "run")
     made = [r | {"step": i // 20, "run": "r"} for i, r in enumerate(rows(problems=20))]
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), executor="process:1")
     dsl_probe.growth(run)
     at = show("growth", "--run", run.path)
     assert not at.exception and not at.error and not at.info
@@ -422,7 +422,7 @@ def test_a_grammar_is_drawn(show, tmp_path: Path):
     ]
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5), executor="process:1")
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group="model=m", name="m"))
     at = show("language", "--run", run.path)
     assert not at.exception and not at.error

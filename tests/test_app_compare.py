@@ -333,7 +333,7 @@ def test_the_first_and_last_unit_have_the_ends_beside_them(tmp_path: Path, modul
     lines = [json.dumps({"text": "zorp middle zorp", "problem_id": str(k), "model": "m"}) for k in range(8)]
     (tmp_path / "t.jsonl").write_text("\n".join(lines), "utf-8")
     dsl_probe.import_traces(run, [tmp_path / "t.jsonl"])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2, q=1.0), executor="process:1")
     uses, data = module("uses"), module("data")
     found = run.frame("motifs", ["motif_id", "text"]).set_index("text")["motif_id"]
     assert "zorp" in found

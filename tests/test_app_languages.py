@@ -53,7 +53,7 @@ def test_grammars_stand_side_by_side_with_their_bits_and_nulls(show, tmp_path: P
     ]
     run = Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), executor="process:1")
     for name in "mn":
         dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=f"model={name}", name=name))
     at = show("language", run.path, language="n", beside_language="m")

@@ -145,7 +145,7 @@ def test_what_is_missing_is_said_with_the_command(show, bare: Run, tiny_run: Pat
     assert "dsl-probe capture " not in words(at) and "dsl-probe probe " in words(at)
     at = show("effects", bare.path)
     assert not at.exception and "dsl-probe mine " in words(at)
-    dsl_probe.mine_motifs(bare, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(bare, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     at = show("effects", bare.path)
     assert not at.exception and "dsl-probe effects " in words(at)
     at = show("probes", Run.create(tmp_path / "empty").path)
@@ -193,7 +193,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run.create(folder / "run")
     given = [r | {"text": f"{EVIL} {r['text']}", "domain": f"{r['domain']} {EVIL}"} for r in rows(problems=8)]
     dsl_probe.import_traces(run, [write_jsonl(folder / "t.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     domain = {d.split()[0]: d for d in set(run.traces(["domain"])["domain"])}
     probes = [row for target in ("correct", f"motif:{EVIL}") for row in made.probe_rows(target)]
     for row in probes:

@@ -30,7 +30,7 @@ def words_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         given.append(r | {"text": text} | numbers | odd)
     run = Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "t.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     return run.path
 
 
@@ -282,7 +282,9 @@ def test_hostile_words_stay_words_side_by_side(show, tmp_path: Path):
     ]
     run = Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), workers=1)
+    dsl_probe.mine_motifs(
+        run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), executor="process:1"
+    )
     models = sorted(set(run.traces(["model"])["model"]))
     for name, model in zip("ab", models, strict=True):
         dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=f"model={model}", name=name))

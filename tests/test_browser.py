@@ -18,7 +18,7 @@ def test_from_motif_to_trace(shots, tiny_run: Path, tmp_path: Path):
     text = "<img src=x onerror=alert(1)><script>alert(2)</script> [x](javascript:alert(3)) zorp " * 3
     given = [{"text": text, "model": text, "domain": text, "prompt": text, "problem_id": str(i)} for i in range(9)]
     dsl_probe.import_traces(evil, [write_jsonl(tmp_path / "evil.jsonl", given)])
-    dsl_probe.mine_motifs(evil, dsl_probe.MineConfig(min_traces=2, min_problems=2, echo_min=99), workers=1)
+    dsl_probe.mine_motifs(evil, dsl_probe.MineConfig(min_traces=2, min_problems=2, echo_min=99), executor="process:1")
     run = dsl_probe.Run(tiny_run)
     zorp = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
     first_holding = str(run.frame("occurrences", ["trace_row"], [("motif_id", "=", zorp)])["trace_row"].min())

@@ -343,7 +343,7 @@ def three(tmp_path_factory):
             r |= {"correct": i % 8 != 0, "text": r["text"].replace("zorp", "zorp zorp zorp zorp")}
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "in.jsonl", content)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group="model=model-b", name="model-b"))
     options = {"base": "model=model-a", "permutations": 99, "rl_domains": ("math",)}
     there = compare(run, a="model=model-b", b="model=model-c", name="there", **options)

@@ -54,7 +54,7 @@ def planted(tmp_path_factory) -> dsl_probe.Run:
     folder = tmp_path_factory.mktemp("planted")
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", trace_rows())])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     learn_language(run, LanguageConfig("model=rl", "model=base", name="x"))
     learn_language(run, LanguageConfig("model=rl", name="alone"))
     return run
@@ -200,7 +200,7 @@ def test_bits_of_uses_are_those_of_their_tokens(tmp_path):
 
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", trace_rows())])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     learn_language(run, LanguageConfig("model=rl", "model=base", grammar=False, name="x"))
     assert all(e.bits == () for e in dictionary(run, "x"))
     scores = []
@@ -221,7 +221,7 @@ def test_bits_of_uses_are_those_of_their_tokens(tmp_path):
 def test_a_lexicon_without_entries_is_a_dictionary_without(tmp_path):
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", trace_rows()[:3])])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=99, min_problems=99), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=99, min_problems=99), executor="process:1")
     assert dictionary(run) == [] and "0 entries" in as_markdown([])
     assert [p.gloss for p in translate(run, 0)] == [None]
 

@@ -171,7 +171,7 @@ def grown(tmp_path_factory):
     folder = tmp_path_factory.mktemp("growth")
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "rows.jsonl", rows())])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(q=1.0), executor="process:1")
     return run, growth(run, GrowthConfig(permutations=199))
 
 
@@ -211,7 +211,7 @@ def test_a_place_in_training_serves_as_step_and_traces_without_either_are_refuse
     for name, content in (("place", rows(position=True)), ("none", [r | {"step": None} for r in rows(steps=2)])):
         run = dsl_probe.Run.create(tmp_path / name)
         dsl_probe.import_traces(run, [write_jsonl(tmp_path / f"{name}.jsonl", content)])
-        dsl_probe.mine_motifs(run, workers=1)
+        dsl_probe.mine_motifs(run, executor="process:1")
         if name == "place":
             growth(run, GrowthConfig(permutations=99))
             events = {e["text"]: e for e in run.table("growth_events").to_pylist() if e["kind"] == "unit"}

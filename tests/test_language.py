@@ -64,7 +64,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("language")
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", rows())])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), executor="process:1")
     return run.path
 
 
@@ -116,7 +116,7 @@ def test_poor_text_is_no_trouble(tmp_path: Path, texts: list[str]):
     ]
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2), executor="process:1")
     result = learn_language(run, LanguageConfig(group="model=a", reference="model=b"))
     assert (result.words, result.phrases) == (0, 0)
     assert not result.verdicts["d"].startswith("supported")
@@ -135,7 +135,7 @@ def test_a_known_grammar_is_learnt_and_held_out_traces_parse(tmp_path: Path):
         made.append({"text": text, "prompt": f"p{i}", "problem_id": f"p{i}", "model": "a", "domain": "d"})
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", made)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2), executor="process:1")
     learn_language(run, LanguageConfig(group="model=a", name="a"))
     grammar = read_grammar(run, "a")["d"]
     assert grammar["held_out_accepted"] == 1

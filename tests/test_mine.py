@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from altered import record_anew
 from corpus import rows, write_jsonl
 
 import dsl_probe
@@ -17,7 +18,7 @@ from dsl_probe.types import UserError
 def make(tmp_path, content, **config):
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "in.jsonl", content)])
-    return run, mine_motifs(run, MineConfig(**{"min_traces": 2, "min_problems": 2, **config}), workers=1)
+    return run, mine_motifs(run, MineConfig(**{"min_traces": 2, "min_problems": 2, **config}), executor="process:1")
 
 
 def brute_force(texts: list[list[str]], max_length: int) -> dict[tuple, tuple]:
@@ -128,6 +129,7 @@ def test_steps_are_read_and_a_run_without_them_says_what_to_do(tmp_path):
     steps, bounds = read_steps(run)
     assert steps.tolist() == [0, 3, 4, 0] and bounds.tolist() == [0, 3, 3, 4]
     run.write_shard("units", 0, run.table("units/00000").drop_columns(["steps"]))
+    record_anew(run, "mine")
     with pytest.raises(UserError, match="mined before steps were kept; run: dsl-probe mine"):
         read_steps(run)
 
@@ -164,7 +166,7 @@ def test_same_bytes_with_one_or_two_workers_and_a_second_call_does_nothing(tmp_p
     for workers in (1, 2):
         run = dsl_probe.Run.create(tmp_path / f"w{workers}")
         dsl_probe.import_traces(run, [write_jsonl(tmp_path / "in.jsonl", content)])
-        mine_motifs(run, MineConfig(min_traces=5, min_problems=5), workers=workers)
+        mine_motifs(run, MineConfig(min_traces=5, min_problems=5), executor=f"process:{workers}")
         hashes.append(run.outputs("mine"))
     assert hashes[0] == hashes[1] and len(run.shards("units")) == 5
     assert mine_motifs(run, MineConfig(min_traces=5, min_problems=5)).traces == 240

@@ -234,7 +234,7 @@ def mined(tmp_path_factory) -> Run:
     texts = [" ".join(rng.choices(["wait", "so", "let", "x", "y", "."], k=rng.randint(5, 60))) for _ in range(40)]
     content = [{"trace_id": str(i), "text": t, "prompt": f"question {i}"} for i, t in enumerate(texts)]
     run = make_run(tmp_path_factory.mktemp("mined"), content)
-    mine_motifs(run, MineConfig(min_traces=2, min_problems=2), workers=1)
+    mine_motifs(run, MineConfig(min_traces=2, min_problems=2), executor="process:1")
     return run
 
 

@@ -45,7 +45,7 @@ def run(tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importer, "_SHARD_ROWS", 40)
         run = make_run(folder, rows)
-    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    mine_motifs(run, MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     motifs = run.frame("motifs", ["motif_id", "text"])
     (folder / "motifs.txt").write_text("\n".join(motifs.text[motifs.text.isin(["so tisk", "tisk <NUM>"])]))
     at = ("states", "every:3", f"motifs:{folder}/motifs.txt")
@@ -235,7 +235,7 @@ def test_run_again_it_does_nothing(run, done, monkeypatch):
     config, result, _, _ = done
     monkeypatch.setattr(stage, "probe_target", None)
     assert probe(run, config) == result
-    assert probe(run, replace(config, workers=2, device="cuda")) == result
+    assert probe(run, replace(config, device="cuda"), executor="process:2") == result
     with pytest.raises(UserError, match="was done with another setting: config folds was 3, now 4"):
         probe(run, replace(config, folds=4))
 
@@ -262,7 +262,7 @@ def test_a_job_that_was_cut_off_goes_on_and_two_workers_do_what_one_does(run, mo
     assert files(run, "cut") == files(run, "whole")
     monkeypatch.undo()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert probe(run, replace(config, name="two", workers=2)) == whole
+    assert probe(run, replace(config, name="two"), executor="process:2") == whole
     assert files(run, "two") == files(run, "whole")
     assert all(s.state == "done" for s in run.status(verify=True) if s.stage.startswith("probe."))
 
@@ -301,7 +301,6 @@ def test_command_line(run, tmp_path, capsys):
         ({"folds": 2}, r"--folds is 2; 3 \(train, choose, test\) to 20"),
         ({"strengths": (0.0, 1.0)}, "each must be above 0"),
         ({"least": 1}, "--least and --most-classes must be 2 or more"),
-        ({"workers": 0}, "--workers 1 or more"),
         ({"probe": "forest"}, "--probe 'forest' is unknown; known are logistic, ridge, mass-mean"),
         ({"name": "a/b"}, "a/b"),
     ],

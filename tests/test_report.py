@@ -131,7 +131,9 @@ def evil(tmp_path_factory) -> dsl_probe.Run:
         for r in rows()
     ]
     dsl_probe.import_traces(run, [write_jsonl(folder / "traces.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), workers=1)
+    dsl_probe.mine_motifs(
+        run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0, echo_min=99), executor="process:1"
+    )
     a, b = (f"model={names[m]}" for m in ("model-b", "model-a"))
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group=a, reference=b, name="x"))
     dsl_probe.compare(run, a=a, b=b, permutations=99, name="x")
@@ -275,7 +277,7 @@ def test_growth_is_told_with_its_curves(tmp_path):
     ]
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "t.jsonl", given)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     dsl_probe.growth(run, GrowthConfig(permutations=99))
     plots = [b for b in report(run) if isinstance(b, Plot)]
     grown = next(p for p in plots if p.behind.columns[0] == "kind")

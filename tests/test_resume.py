@@ -32,7 +32,7 @@ def test_every_stage_survives_sigkill(tmp_path):
     def stages(run: str) -> list[list[str]]:
         return [
             [*tool, "import", str(source), "--out", run],
-            [*tool, "mine", run, "--min-traces", "5", "--min-problems", "5", "--workers", "1"],
+            [*tool, "mine", run, "--min-traces", "5", "--min-problems", "5", "--executor", "process:1"],
             [*tool, "compare", run, "--a", "model=model-b", "--b", "model=model-a", "--name", "x"],
         ]
 
@@ -69,12 +69,12 @@ def test_full_disk_is_told_and_nothing_earlier_is_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(dsl_probe.files.os, "replace", full)
     config = dsl_probe.MineConfig(min_traces=5, min_problems=5)
     try:
-        dsl_probe.mine_motifs(run, config, workers=1)
+        dsl_probe.mine_motifs(run, config, executor="process:1")
         raise AssertionError("the full disk was not noticed")
     except dsl_probe.UserError as error:
         assert "No space left" in str(error) and "counts.parquet" in str(error)
     assert not run.has("counts.parquet") and run.stage("mine") is None
     monkeypatch.undo()
-    assert dsl_probe.mine_motifs(run, config, workers=1).motifs > 0
+    assert dsl_probe.mine_motifs(run, config, executor="process:1").motifs > 0
     assert all(s.state == "done" for s in run.status(verify=True))
     shutil.rmtree(run.path)

@@ -26,7 +26,7 @@ def scored(tmp_path_factory):
         parts.append(part.path)
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, parts)
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5), executor="process:1")
     more = {"compute": "float32", "device": "cpu"}
     score_traces(run, ScoreConfig(model=str(models / "rl-only"), against=str(models / "base"), **more))
     return run

@@ -50,7 +50,9 @@ def rows(tokenizer, model, **extra):
 def make(tmp_path, content, **config):
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "in.jsonl", content)])
-    return run, mine_motifs(run, MineConfig("tokens", **{"min_traces": 2, "min_problems": 2, **config}), workers=1)
+    return run, mine_motifs(
+        run, MineConfig("tokens", **{"min_traces": 2, "min_problems": 2, **config}), executor="process:1"
+    )
 
 
 def test_units_are_the_tokens_and_lie_where_they_stand(tmp_path, folder, tokenizer):
@@ -105,7 +107,7 @@ def test_what_is_refused_names_the_hashes_and_the_fix_and_leaves_no_trace(tmp_pa
             make(tmp_path / name, [{**row, **change(i)} for i, row in enumerate(content)], **config)
         # Another setting may be tried at once.
         run = dsl_probe.Run(tmp_path / name / "run")
-        assert mine_motifs(run, MineConfig(min_traces=2, min_problems=2), workers=1).traces == len(content)
+        assert mine_motifs(run, MineConfig(min_traces=2, min_problems=2), executor="process:1").traces == len(content)
 
     refused("a", lambda i: {"tokenizer": "other"} if i < 2 else {}, f"{own}: 4 traces, other: 2 traces.*--units words")
     refused("b", lambda i: {"token_ids": None} if i == 3 else {}, "1 traces have none.*--units words")

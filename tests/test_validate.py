@@ -34,7 +34,7 @@ def validated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("validated")
     run = dsl_probe.Run.create(folder / "run")
     dsl_probe.import_traces(run, [write_jsonl(folder / "in.jsonl", rows(problems=100, private="the"))])
-    dsl_probe.mine_motifs(run, workers=1)
+    dsl_probe.mine_motifs(run, executor="process:1")
     return run, validate(run, ValidateConfig(**OF_A))
 
 
@@ -273,7 +273,7 @@ def test_a_validation_is_kept_and_repeats_its_bytes(validated):
 def test_one_sample_a_problem_is_split_by_whole_problems(tmp_path):
     run = dsl_probe.Run.create(tmp_path / "run")
     dsl_probe.import_traces(run, [write_jsonl(tmp_path / "in.jsonl", rows(problems=60, samples=1))])
-    dsl_probe.mine_motifs(run, workers=1)
+    dsl_probe.mine_motifs(run, executor="process:1")
     result = validate(run, group=GROUP, splits=2, spikes=("symbol",), motifs=1, permutations=99)
     assert result.design == "unpaired" and result.problems == 120 and result.problems_each == 60
     assert {null["kind"] for null in result.nulls} == {"whole problems", "cut"}

@@ -21,6 +21,7 @@ from dsl_probe.collect.tokens import model_slug
 from dsl_probe.files import file_hash, replacing
 from dsl_probe.models import with_random_weights
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import ACTS_INDEX, UserError
 
@@ -88,6 +89,7 @@ class CaptureResult:
     check_error: float
 
 
+@stage_of_run
 def capture_states(run: Run, config: CaptureConfig, *, force: bool = False) -> "CaptureResult | Estimate":
     """Run a model over the traces of a run and keep its states; with `dry_run` only say what that takes.
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from dsl_probe.collect import formats
 from dsl_probe.collect.formats import BadRow
 from dsl_probe.collect.sources import files_of, read_rows, source_hash
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import REJECTED, TRACES, UserError
 
@@ -49,6 +50,7 @@ class ImportResult:
     domains: int = 0
 
 
+@stage_of_run
 def import_traces(
     run: Run, sources: Sequence[str | Path], config: ImportConfig = ImportConfig(), *, force: bool = False
 ) -> ImportResult:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,7 +20,10 @@ from dsl_probe.collect.progress import Told
 from dsl_probe.collect.seeded import Outcome, Sampling
 from dsl_probe.collect.steps import TREE_COLUMNS, grown, tree_curve, tree_table
 from dsl_probe.collect.tree import Planned, draw_from, plan, source_problems
+from dsl_probe.engine import Executor, Unit, each_unit
+from dsl_probe.executors import executor_of, how_many
 from dsl_probe.models import checkpoints, forget_models, template_text
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError
 
@@ -108,10 +112,15 @@ class _Source:
     step: int | None = None
 
 
-def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectResult:
+@stage_of_run
+def collect(
+    run: Run, config: CollectConfig, *, executor: str | Executor = "process:1", force: bool = False
+) -> CollectResult:
     """Sample, verify and store completions; what is on disk already is kept, unless `force`.
 
-    Memory: the model, the cache of one batch, one shard of rows. Progress goes to stderr. A verifier that raises costs
+    executor: where the shards are drawn (`executors.py`); each worker loads the model once. Several processes may do
+    so on one run at a time. Memory, a worker: the model, the cache of one batch, one shard of rows. Progress goes to
+    stderr. A verifier that raises costs
     its verdict (`correct` null, the reason in `meta`), not the trace.
 
     >>> collect(Run.create("runs/new"), CollectConfig(domains=("math", "logic"), n=50))     # doctest: +SKIP
@@ -128,32 +137,31 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
     if not run.begin("collect", asdict(config), inputs, force):
         return CollectResult(**run.counts("collect"))
 
-    backend, loaded, left_out = None, None, {}
+    kept, left_out = _Kept(), {}
     planned: list[Planned] = [(domain, problem, None) for domain, problem in asked]
     if parents is not None:
-        backend, loaded = _backend(sources[0], config), sources[0]
         try:
-            planned, left_out = plan(parents, backend, asked, loaded.name, n=config.n, every=config.every)
+            backend = kept.of(sources[0], config)
+            planned, left_out = plan(parents, backend, asked, sources[0].name, n=config.n, every=config.every)
         except UserError:
             run.abandon("collect")
             raise
-    jobs = [(source, shard) for source in sources for shard in _shards(planned, config)]
-    progress = Told(sum(len(shard) for _, shard in jobs))
-    outputs = []
-    for index, (source, shard) in enumerate(jobs):
-        if run.has_shard("traces", index):
-            progress.skip(len(shard))
-        else:
-            if backend is None or loaded != source:
-                backend = None  # or two models would be held at a time
-                backend, loaded = _backend(source, config), source
-            outcomes = (
-                backend([(problem, sample) for _, problem, _, sample in shard], progress)
-                if parents is None
-                else draw_from(backend, [(start, sample) for _, _, start, sample in shard if start], progress)
-            )
-            run.write_shard("traces", index, _table(source, shard, outcomes, backend, config))
-        outputs.append(f"traces/{index:05d}.parquet")
+    shards = [(source, shard) for source in sources for shard in _shards(planned, config)]
+    outputs = [f"traces/{index:05d}.parquet" for index in range(len(shards))]
+    units = [
+        Unit((str(run.path), config, index, source, shard), run.path / outputs[index])
+        for index, (source, shard) in enumerate(shards)
+    ]
+    progress = Told(sum(len(shard) for _, shard in shards))
+    with executor_of(executor, folder=run.path / "jobs", model=True, default=1) as pool:
+        do = partial(_draw_shard, kept, progress) if pool is None else _draw_elsewhere
+        for index, tokens in each_unit(do, units, pool, ahead=how_many(pool)):
+            size = len(shards[index][1])
+            if tokens is None:
+                progress.skip(size)
+            elif pool is not None:
+                progress.tokens(tokens)
+                progress.traces(size)
     progress.close()
     result = count_traces(run)
     if parents is None:
@@ -170,6 +178,47 @@ def collect(run: Run, config: CollectConfig, *, force: bool = False) -> CollectR
         outputs.append(run.write_table("curve.parquet", curve))
     run.finish("collect", outputs, asdict(result), seed=config.seed)
     return result
+
+
+class _Kept:
+    """The backend of one source at a time, kept from shard to shard."""
+
+    def __init__(self) -> None:
+        self.source, self.backend = None, None
+
+    def of(self, source: _Source, config: CollectConfig) -> Any:
+        if self.source != source:
+            self.backend = None  # or two models would be held at a time
+            self.source, self.backend = source, _backend(source, config)
+        return self.backend
+
+
+class _Silent:
+    """Progress of a worker: the process that asked it tells."""
+
+    def tokens(self, count: int) -> None: ...
+    def traces(self, count: int) -> None: ...
+
+
+Job: TypeAlias = "tuple[str, CollectConfig, int, _Source, Shard]"
+_elsewhere = _Kept()
+
+
+def _draw_elsewhere(job: Job) -> int:
+    return _draw_shard(_elsewhere, _Silent(), job)
+
+
+def _draw_shard(kept: _Kept, progress: Any, job: Job) -> int:
+    """Draw a shard and write it; gives the tokens that were drawn."""
+    path, config, index, source, shard = job
+    backend = kept.of(source, config)
+    outcomes = (
+        backend([(problem, sample) for _, problem, _, sample in shard], progress)
+        if config.resample is None
+        else draw_from(backend, [(start, sample) for _, _, start, sample in shard if start], progress)
+    )
+    Run(path).write_shard("traces", index, _table(source, shard, outcomes, backend, config))
+    return sum(len(outcome.token_ids or ()) for outcome in outcomes)
 
 
 def _backend(source: _Source, config: CollectConfig) -> Any:

@@ -14,6 +14,7 @@ from dsl_probe.collect.backends import batches
 from dsl_probe.collect.distributions import last_hidden, pair_scores, token_scores
 from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.tokens import Tokens, context_length, model_slug, read_tokens, table_rows
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import SCORES, UserError
 
@@ -85,6 +86,7 @@ class ScoreResult:
     js: float | None
 
 
+@stage_of_run
 def score_traces(run: Run, config: ScoreConfig, *, force: bool = False) -> ScoreResult:
     """Teacher-forced log-probability and entropy of each token of the traces of a run, under a named model.
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
-from dsl_probe.commands.options import Flat, OfStage, parse, show
+from dsl_probe.commands.options import Flat, OfShards, OfStage, parse, show
 from dsl_probe.types import UserError
 
 
@@ -26,8 +26,8 @@ def mine(argv: list[str]) -> int:
         language: LanguageConfig = field(default_factory=LanguageConfig)
         growth: bool = False
         """Also follow every unit and motif over the training steps that the traces carry."""
-        workers: int | None = None
-        """Processes (default: one a core)."""
+        executor: str = "process"
+        """Where the traces are segmented: process[:N] (default: one a core), ray[:ADDRESS] or slurm[:PARTITION]."""
 
     o = parse(Options, "mine", argv, MineConfig())
     run, of_group = Run(o.run), bool(o.language.group)
@@ -35,7 +35,7 @@ def mine(argv: list[str]) -> int:
     if mined:  # whatever it was mined with
         result = MineResult(**mined["counts"])
     else:
-        result = mine_motifs(run, o.config, workers=o.workers, force=o.force and not of_group and not o.growth)
+        result = mine_motifs(run, o.config, executor=o.executor, force=o.force and not of_group and not o.growth)
     lines = [
         f"{result.motifs:,} motifs with {result.occurrences:,} occurrences in {result.units:,} units of "
         f"{result.traces:,} traces ({result.echo_units:,} units echo their prompt)",
@@ -75,7 +75,7 @@ def probe(argv: list[str]) -> int:
     from dsl_probe.store import Run
 
     @dataclass(frozen=True)
-    class Options(OfStage):
+    class Options(OfShards):
         """Probes on captured states: dsl-probe probe RUN --targets value correct motifs.
 
         --config FILE takes them from probes.toml: one line an option, such as targets = ["value", "motifs"].
@@ -85,7 +85,7 @@ def probe(argv: list[str]) -> int:
 
     o = parse(Options, "probe", argv, ProbeConfig())
     run = Run(o.run)
-    result = probe_states(run, o.config, force=o.force)
+    result = probe_states(run, o.config, executor=o.executor, force=o.force)
     lines = [f"{result.units:,} targets, {result.estimates:,} estimates -> {o.run}/probes/{o.config.name}"]
     lines += [*readings(run, o.config.name), *told(run, o.config.name)]
     lines += [f"failed: {what}: {reason}" for what, reason in result.failed.items()]
@@ -100,14 +100,14 @@ def effects(argv: list[str]) -> int:
     from dsl_probe.store import Run
 
     @dataclass(frozen=True)
-    class Options(OfStage):
+    class Options(OfShards):
         """What motifs are worth, each beside its placebo: dsl-probe effects RUN --model MODEL --motifs top:50."""
 
         config: Annotated[EffectsConfig, Flat] = field(default_factory=EffectsConfig)
 
     o = parse(Options, "effects", argv, EffectsConfig())
     run = Run(o.run)
-    result = measure(run, o.config, force=o.force)
+    result = measure(run, o.config, executor=o.executor, force=o.force)
     lines = [
         f"{result.motifs:,} motifs, {result.draws:,} draws, {result.tokens:,} new tokens; "
         f"{result.load_bearing:,} load-bearing -> {o.run}/effects/{o.config.name}"
@@ -151,7 +151,7 @@ def validate(argv: list[str]) -> int:
     from dsl_probe.store import Run
 
     @dataclass(frozen=True)
-    class Options(OfStage):
+    class Options(OfShards):
         """Split one group's traces in two, with nothing and with something planted: --group model=NAME."""
 
         config: Annotated[ValidateConfig, Flat] = field(default_factory=lambda: ValidateConfig(""))
@@ -159,6 +159,6 @@ def validate(argv: list[str]) -> int:
     o = parse(Options, "validate", argv, ValidateConfig(""))
     if not o.config.group:
         raise UserError("a group is needed: dsl-probe validate RUN --group model=NAME")
-    result = validate_group(Run(o.run), o.config, force=o.force)
+    result = validate_group(Run(o.run), o.config, executor=o.executor, force=o.force)
     show(o.json, asdict(result), list(result.reading))
     return 0

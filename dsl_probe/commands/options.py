@@ -35,6 +35,15 @@ class OfStage(OfRun):
     """Replace what an earlier job left."""
 
 
+@dataclass(frozen=True)
+class OfShards(OfStage):
+    """Options of every stage that goes on shard by shard."""
+
+    executor: str = "process:1"
+    """Where its shards are done: process[:N], ray[:ADDRESS] or slurm[:PARTITION], with options after commas, such as
+    ray:auto,num_gpus=1 or slurm:gpu,gpus_per_node=1,timeout_min=240."""
+
+
 def parse(options: Callable[..., T], name: str, argv: list[str], config: Any = None) -> T:
     """Options from the command line; `--config FILE` takes a recorded config, or a TOML file, as the default."""
     if "--config" in argv:

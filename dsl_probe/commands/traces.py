@@ -73,11 +73,14 @@ def collect(argv: list[str]) -> int:
         config: Annotated[CollectConfig, Flat] = field(default_factory=CollectConfig)
         force: bool = False
         """Replace what an earlier collect left."""
+        executor: str = "process:1"
+        """Where its shards are drawn: process[:N], ray[:ADDRESS] or slurm[:PARTITION], with options after commas, such
+        as ray:auto,num_gpus=1; each worker loads the model."""
         json: bool = False
         """One JSON object on stdout."""
 
     o = parse(Options, "collect", argv, CollectConfig())
-    result = collect_traces(Run.create(o.out), o.config, force=o.force)
+    result = collect_traces(Run.create(o.out), o.config, executor=o.executor, force=o.force)
     accuracy = "  ".join(f"{domain} {value:.3f}" for domain, value in result.accuracy.items())
     finishes = ", ".join(f"{n:,} {finish}" for finish, n in result.finishes.items())
     lines = [

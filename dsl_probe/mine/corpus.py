@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsl_probe.collect.tokens import table_rows
-from dsl_probe.engine import local_executor, map_shards
+from dsl_probe.engine import Executor, map_shards
+from dsl_probe.executors import executor_of, how_many
 from dsl_probe.groups import problem_codes
 from dsl_probe.mine import segment as seg
 from dsl_probe.mine import token_units
@@ -96,7 +97,7 @@ def _words(texts: list[str], asked: pa.ChunkedArray, config: "MineConfig"):
     return *seg.split(both, len(texts)), encoded.indices.to_numpy(), (steps, ends)
 
 
-def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Corpus:
+def read_units(run: Run, config: "MineConfig", executor: str | Executor = "process") -> Corpus:
     """Segment all traces of a run; writes its units and its vocabulary."""
     from tqdm import tqdm
 
@@ -110,9 +111,9 @@ def read_units(run: Run, config: "MineConfig", workers: int | None = None) -> Co
     ids, flags, lengths, files, unknown = [], [], [], [], 0
     evidence = []
     # Starting processes costs a second or two each, more than one shard does.
-    with local_executor(1 if len(jobs) == 1 else workers) as executor:
+    with executor_of("process:1" if len(jobs) == 1 else executor, folder=run.path / "jobs") as pool:
         done = tqdm(
-            map_shards(_segment_shard, jobs, executor),
+            map_shards(_segment_shard, jobs, pool, ahead=how_many(pool)),
             total=len(jobs),
             desc="segment",
             unit=" shards",

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dsl_probe.groups import checked_name, group_columns, parse_group, select_rows, slug
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import PRIVATE, VARIANTS, UserError
 
@@ -59,6 +60,7 @@ def language_id(config: LanguageConfig) -> str:
     return f"{slug('-'.join(parse_group(config.group).values()), 48)}-{key}"
 
 
+@stage_of_run
 def learn_language(run: Run, config: LanguageConfig, *, force: bool = False) -> LanguageResult:
     """Recover the language of a group of traces; writes languages/ID/{grammar.json,lexicon,variants}.
 

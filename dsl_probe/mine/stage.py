@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
+from dsl_probe.engine import Executor
 from dsl_probe.mine import segment as seg
 from dsl_probe.mine.entries import motif_id
 from dsl_probe.mine.slots import DEFAULT_SLOTS, parse_slots
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import COUNTS, ECHO, MOTIFS, OCCURRENCES, PREFIX, UserError
 
@@ -64,8 +66,9 @@ class MineResult:
     coverage: float
 
 
+@stage_of_run
 def mine_motifs(
-    run: Run, config: MineConfig = MineConfig(), *, workers: int | None = None, force: bool = False
+    run: Run, config: MineConfig = MineConfig(), *, executor: str | Executor = "process", force: bool = False
 ) -> MineResult:
     """Find the closed motifs of length 1 and more in all traces of a run, pooled.
 
@@ -75,7 +78,8 @@ def mine_motifs(
     2004), distinct documents by duplicate counting (Hui 1992). Of these a lexicon is chosen (lexicon.py), whose motifs
     have variants. Writes units/*, vocabulary, motifs, counts, occurrences, lexicon, variants, parse.
 
-    Memory: about 60 bytes a unit and 13 bytes an occurrence. `workers`: processes that segment (default: one a core).
+    Memory: about 60 bytes a unit and 13 bytes an occurrence. executor: where the traces are segmented, shard by shard
+    (`executors.py`).
 
     What it does not show: that a motif is meaningful, or particular to a model. Frequent is neither.
     """
@@ -95,7 +99,7 @@ def mine_motifs(
     from dsl_probe.mine.suffixes import build_index
 
     try:
-        corpus = read_units(run, config, workers)
+        corpus = read_units(run, config, executor)
     except UserError:
         run.abandon("mine")  # refused: another setting may be tried
         raise

@@ -7,6 +7,7 @@ drawn, so a job that was stopped goes on with the motifs that are left. What is 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +15,8 @@ import pyarrow as pa
 
 from dsl_probe.collect.loading import Loading, identity, load
 from dsl_probe.collect.seeded import Sampling, key_of
+from dsl_probe.engine import Executor, Unit, each_unit
+from dsl_probe.executors import executor_of, how_many
 from dsl_probe.groups import checked_name, group_columns, select_rows
 from dsl_probe.mine.uses import read_rows
 from dsl_probe.probe.activations import INTERVENTIONS as OF_STATES
@@ -23,6 +26,7 @@ from dsl_probe.probe.draws import sample_draws, trace_sampling
 from dsl_probe.probe.effect_table import ALL, effect_rows
 from dsl_probe.probe.spans import Motif, Spans, named_motifs
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import EFFECT_SAMPLES, UserError
 
@@ -94,7 +98,10 @@ class EffectsResult:
     unused: tuple[str, ...] = ()
 
 
-def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsResult:
+@stage_of_run
+def effects(
+    run: Run, config: EffectsConfig, *, executor: str | Executor = "process:1", force: bool = False
+) -> EffectsResult:
     """Take motifs away and let the model go on; writes effects/NAME/effects.parquet and the samples of each motif.
 
     - ban: from the motif's first use in a trace on the model may not write it. Its tokens up to there stay.
@@ -110,12 +117,15 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
     chain as it was. So a motif is load-bearing if the model needs it more than it needs what else it writes as often;
     in a language of which most words are needed few are, and `cost` tells more.
 
-    Memory: the model, the traces of one model with their units, the samples of one motif. Progress goes to stderr.
+    executor: where the motifs are taken away (`executors.py`); each worker loads the model once.
+
+    Memory, a worker: the model, the traces of one model with their units, the samples of one motif. Progress goes to
+    stderr.
 
     >>> effects(run, EffectsConfig(model="runs/organisms/sft", motifs=("wait",)))     # doctest: +SKIP
     """
     _check(config)
-    numbers = _rows_of_model(run, config)
+    _rows_of_model(run, config)
     motifs = named_motifs(run, config.motifs, config.comparison) if set(config.interventions) & set(OF_MOTIFS) else []
     asked = {k: v for k, v in asdict(config).items() if k != "device"}
     inputs = run.trace_files() | run.outputs("mine") | {f"source:{config.model}": identity(config.model, config)}
@@ -128,11 +138,8 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
         counts = run.counts(stage)
         counts["unused"] = tuple(counts["unused"])
         return EffectsResult(**counts)
-    rows = run.shard_rows("traces", numbers, TRACE_COLUMNS).to_pylist()
-    sampling = trace_sampling(rows, config)
-    model = load(config.model, config)
-    spans = Spans(run, read_rows(run, numbers))
-    arms = Arms(spans, rows, model, config.seed, config.after)
+    setting = _set_up(str(run.path), config)
+    arms, sampling = setting.arms, setting.sampling
     units: list[Motif] = [*motifs, *([WHOLE] if set(config.interventions) & set(OF_CHAINS) else [])]
     plan = [_planned(arms, motif, config, sampling) for motif in units]
     left_out = dict(arms.left_out)
@@ -142,25 +149,24 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
     planned = [[m.motif_id, m.text, *counts] for m, counts in zip(units, plan, strict=True)]
     run.write_json(f"{folder}/plan.json", {"units": planned})
     outputs = [f"{folder}/plan.json"]
-    if of_states:
-        if not run.has(f"{folder}/states.parquet"):
-            say(f"effects: states of {config.acts}")
-            run.write_table(f"{folder}/states.parquet", _of_states(run, model, rows, sampling, config))
-        outputs.append(f"{folder}/states.parquet")
-    for k, (motif, (draws, _)) in enumerate(zip(units, plan, strict=True)):
-        part = f"{folder}/{k:05d}.samples"
-        if not run.has(f"{part}.parquet"):
-            chosen = list(_chosen(arms, motif, config, sampling))
-            run.write_table(f"{part}.parquet", sample_draws(model, arms, motif, chosen, sampling, config))
-        say(f"effects: {k + 1} of {len(units)}: {motif.text!r}, {draws:,} draws")
-        outputs.append(f"{part}.parquet")
+    named = [(f"{folder}/states.parquet", None)] if of_states else []
+    named += [(f"{folder}/{k:05d}.samples.parquet", motif) for k, motif in enumerate(units)]
+    outputs += [name for name, _ in named]
+    jobs = [Unit((str(run.path), config, name, motif), run.path / name) for name, motif in named]
+    with executor_of(executor, folder=run.path / "jobs", model=True, default=1) as pool:
+        do = partial(_unit, setting) if pool is None else _unit_elsewhere
+        for k, _ in each_unit(do, jobs, pool, ahead=how_many(pool)):
+            motif = named[k][1]
+            draws = f", {plan[units.index(motif)][0]:,} draws" if motif else ""
+            about = f"{motif.text!r}{draws}" if motif else f"states of {config.acts}"
+            say(f"effects: {k + 1} of {len(jobs)}: {about}")
     made = [EFFECT_SAMPLES.empty_table(), *(run.table(f"{folder}/{k:05d}.samples") for k in range(len(units)))]
     samples = pa.concat_tables(made).to_pandas()
     table = effect_rows(
         samples,
         {motif.motif_id: motif.text for motif in units},
         _uses(arms, units),
-        model=rows[0]["model"],
+        model=setting.rows[0]["model"],
         permutations=config.permutations,
         seed=config.seed,
     )
@@ -173,6 +179,46 @@ def effects(run: Run, config: EffectsConfig, *, force: bool = False) -> EffectsR
     result = EffectsResult(len(units), len(samples), tokens, len(bearing), left_out, unused)
     run.finish(stage, outputs, asdict(result), config.seed)
     return result
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What every unit of a job needs."""
+
+    run: Run
+    rows: list[dict[str, Any]]
+    sampling: Sampling
+    model: "Model"
+    arms: Arms
+    config: EffectsConfig
+
+
+def _set_up(path: str, config: EffectsConfig) -> _Setting:
+    run = Run(path)
+    numbers = _rows_of_model(run, config)
+    rows = run.shard_rows("traces", numbers, TRACE_COLUMNS).to_pylist()
+    model = load(config.model, config)
+    arms = Arms(Spans(run, read_rows(run, numbers)), rows, model, config.seed, config.after)
+    return _Setting(run, rows, trace_sampling(rows, config), model, arms, config)
+
+
+_kept = lru_cache(maxsize=1)(_set_up)
+
+
+def _unit_elsewhere(job: tuple[str, EffectsConfig, str, Motif | None]) -> None:
+    """A unit in a process of its own, which keeps what it loaded for the next."""
+    _unit(_kept(*job[:2]), job)
+
+
+def _unit(setting: _Setting, job: tuple[str, EffectsConfig, str, Motif | None]) -> None:
+    """Draw the samples of a motif, or find the effects of states where there is none; written under the unit's name."""
+    _, config, name, motif = job
+    if motif is None:
+        table = _of_states(setting.run, setting.model, setting.rows, setting.sampling, config)
+    else:
+        chosen = list(_chosen(setting.arms, motif, config, setting.sampling))
+        table = sample_draws(setting.model, setting.arms, motif, chosen, setting.sampling, config)
+    setting.run.write_table(name, table)
 
 
 def told(run: Run, name: str, most: int = 12) -> list[str]:
@@ -208,7 +254,7 @@ def _rows_of_model(run: Run, config: EffectsConfig) -> np.ndarray:
 
 
 def _of(arms: Arms, motif: Motif, config: EffectsConfig):
-    if motif is WHOLE:
+    if motif == WHOLE:
         return arms.of_chain([i for i in config.interventions if i in OF_CHAINS])
     return arms.of_motif(motif, [i for i in config.interventions if i in OF_MOTIFS])
 
@@ -274,7 +320,7 @@ def _uses(arms: Arms, motifs: Sequence[Motif]) -> dict[tuple[str, str], float]:
     domains = [row["domain"] for row in arms.rows]
     traces, found = Counter(domains) + Counter({ALL: len(domains)}), {}
     for motif in motifs:
-        if motif is WHOLE:
+        if motif == WHOLE:
             continue
         uses: Counter[str] = Counter()
         for t, spans in arms.spans.uses(motif).items():

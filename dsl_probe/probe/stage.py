@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dsl_probe.engine import local_executor, map_shards
+from dsl_probe.engine import Executor, Unit, each_unit
+from dsl_probe.executors import executor_of, how_many
 from dsl_probe.files import replacing
 from dsl_probe.groups import checked_name
 from dsl_probe.probe.labels import captured_motifs, captured_rules
@@ -21,6 +22,7 @@ from dsl_probe.probe.states import checked_capture
 from dsl_probe.probe.sweep import STRENGTHS
 from dsl_probe.probe.unit import Found, probe_target
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import PROBES, READOUTS, UserError
 
@@ -64,8 +66,6 @@ class ProbeConfig:
     """Seed of folds, draws and shuffles."""
     device: str = "cpu"
     """Where the fits are computed."""
-    workers: int = 1
-    """Processes; each takes one target on one capture at a time."""
     name: str = "default"
     """Name of the result, under probes/."""
 
@@ -82,11 +82,16 @@ class ProbeResult:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False) -> ProbeResult:
+@stage_of_run
+def probe(
+    run: Run, config: ProbeConfig = ProbeConfig(), *, executor: str | Executor = "process:1", force: bool = False
+) -> ProbeResult:
     """Fit, choose, control and transfer probes; writes probes/NAME/{probes,readouts}.parquet and the weights.
 
     Where motifs were captured also layout.parquet, a map of the states at their sites, at the middle one of the layers,
     and layout.json: for each capture how far the states themselves group by motif (see `layout.lay_out`).
+
+    executor: where the targets are probed (`executors.py`); several processes may do so on one run at a time.
 
     A target that fails does not end the job: it is listed in `failed`. Memory: the states of one target at all layers,
     at most `most_rows` a domain (float32), and the fits of one layer; or the states of `layout` sites at one layer.
@@ -97,7 +102,7 @@ def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False)
     """
     _check(config)
     units = [*planned(run, config), *_maps(run, config)]
-    asked = {k: v for k, v in asdict(config).items() if k not in ("workers", "device")}
+    asked = {k: v for k, v in asdict(config).items() if k != "device"}
     captures = sorted({acts for acts, _ in units} | {a for a in (config.random, config.base) if a})
     inputs = run.trace_files() | {n: h for acts in captures for n, h in run.outputs(f"capture.{acts}").items()}
     stage = f"probe.{config.name}"
@@ -105,17 +110,19 @@ def probe(run: Run, config: ProbeConfig = ProbeConfig(), *, force: bool = False)
         return ProbeResult(**run.counts(stage))
     folder = f"probes/{config.name}"
     run.write_json(f"{folder}/plan.json", {"units": units})
-    ends = ("probes", "layout")
-    left = [k for k in range(len(units)) if not any(run.has(f"{folder}/{k:05d}.{end}.parquet") for end in ends)]
     failed: dict[str, str] = {}
-    with local_executor(config.workers) as executor:
-        jobs = [(str(run.path), config, k, *units[k]) for k in left]
-        for done, (k, reason) in enumerate(map_shards(_unit, jobs, executor, ahead=2 * config.workers, retries=0), 1):
+    jobs = [
+        Unit((str(run.path), config, k, acts, target), run.path / f"{folder}/{k:05d}.{_end(target)}.parquet")
+        for k, (acts, target) in enumerate(units)
+    ]
+    with executor_of(executor, folder=run.path / "jobs", default=1) as pool:
+        for done, (k, reason) in enumerate(each_unit(_unit, jobs, pool, ahead=how_many(pool)), 1):
             acts, target = units[k]
             if reason:
                 failed[f"{target or 'map'} on {acts}"] = reason
-            said = f"probe: {done} of {len(left)}: {target or 'map'} on {acts}{': ' + reason if reason else ''}"
-            say(said)
+            if reason is not None:
+                said = f"probe: {done} of {len(units)}: {target or 'map'} on {acts}{': ' + reason if reason else ''}"
+                say(said)
     parts = [f"{folder}/{k:05d}" for k in range(len(units)) if run.has(f"{folder}/{k:05d}.probes.parquet")]
     outputs = [f"{folder}/plan.json"]
     counts = {}
@@ -209,8 +216,13 @@ def _maps(run: Run, config: ProbeConfig) -> list[tuple[str, None]]:
     return [(name, None) for name in _captures(run, config) if "motifs" in captured_rules(run, name)]
 
 
-def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> tuple[int, str]:
-    """Probe one target on one capture, or map its motifs; gives the unit's number and why it failed, or ""."""
+def _end(target: str | None) -> str:
+    """The last of a unit's files."""
+    return "layout" if target is None else "probes"
+
+
+def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> str:
+    """Probe one target on one capture, or map its motifs; gives why it failed, or ""."""
     from safetensors.numpy import save_file
 
     path, config, number, acts, target = job
@@ -218,10 +230,10 @@ def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> tuple[int, str]
     try:
         found = _map(run, config, acts) if target is None else probe_target(run, config, acts, target)
     except UserError as error:
-        return number, str(error)
+        return str(error)
     except (ValueError, ArithmeticError, MemoryError, RuntimeError, LookupError) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return number, f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+        return f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
     start = f"probes/{config.name}/{number:05d}"
     # The unit is done when the last of its files is there.
     if isinstance(found, Found):
@@ -232,7 +244,7 @@ def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> tuple[int, str]
     else:
         run.write_json(f"{start}.layout.json", found[1])
         run.write_table(f"{start}.layout.parquet", found[0])
-    return number, ""
+    return ""
 
 
 def _map(run: Run, config: ProbeConfig, acts: str) -> tuple[pa.Table, dict[str, float | None]]:
@@ -259,10 +271,8 @@ def _check(config: ProbeConfig) -> None:
         raise UserError(f"--folds is {config.folds}; 3 (train, choose, test) to 20 are possible.")
     if not config.strengths or min(config.strengths) <= 0:
         raise UserError(f"--strengths {config.strengths}: each must be above 0.")
-    if config.least < 2 or config.most_classes < 2 or min(config.most_rows, config.layout) < 0 or config.workers < 1:
-        raise UserError(
-            "--least and --most-classes must be 2 or more, --most-rows and --layout 0 or more, --workers 1 or more."
-        )
+    if config.least < 2 or config.most_classes < 2 or min(config.most_rows, config.layout) < 0:
+        raise UserError("--least and --most-classes must be 2 or more, --most-rows and --layout 0 or more.")
     if config.probe not in PROBE_NAMES and ":" not in config.probe:
         raise UserError(
             f"--probe {config.probe!r} is unknown; known are {', '.join(PROBE_NAMES)}, package.module:Class."

@@ -31,6 +31,7 @@ from dsl_probe.share.legibility_contrast import checked_domains, legibility_cont
 from dsl_probe.share.shift import ratios, shift_rows
 from dsl_probe.share.union import Runs, one_run
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.types import COMPARISON, SHARING, SHIFT, UserError
 
 
@@ -43,6 +44,7 @@ def comparison_id(config: CompareConfig) -> str:
     return f"{slugs[0]}-vs-{slugs[1]}-{key}"
 
 
+@stage_of_run
 def compare(
     runs: Runs,
     config: CompareConfig | None = None,

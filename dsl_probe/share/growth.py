@@ -26,6 +26,7 @@ from dsl_probe.share.openers import find_openers
 from dsl_probe.share.rarefy import count_matrix, rarefied, summed
 from dsl_probe.share.vocab import jackknife
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import FORMAT, GROWTH, GROWTH_EVENTS, PREFIX, UserError
 
@@ -60,6 +61,7 @@ class GrowthResult:
     left_out: int
 
 
+@stage_of_run
 def growth(run: Run, config: GrowthConfig = GrowthConfig(), *, force: bool = False) -> GrowthResult:
     """Follow motifs, units and openers over the steps of each training run; writes growth, growth_events.
 

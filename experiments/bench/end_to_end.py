@@ -91,7 +91,7 @@ def mine(run: str) -> None:
                 setattr(module, function, wrapped)
     imports = time.process_time() - begun[0]
     last = time.process_time()
-    result = mine_motifs(Run(run), MineConfig(), workers=1)
+    result = mine_motifs(Run(run), MineConfig(), executor="process:1")
     charge()
     counts = {"units": result.units, "motifs": result.motifs, "lexicon": result.lexicon}
     print(json.dumps({"start": imports, **spent, "wall": time.perf_counter() - begun[1], "counts": counts}))

@@ -79,7 +79,7 @@ def grown(name: str, rows: list[dict[str, Any]], config: MineConfig) -> tuple[Ru
     pq.write_table(pa.Table.from_pylist(rows, schema=TRACES), source)
     run = Run.create(folder)
     import_traces(run, [source])
-    mine_motifs(run, config, workers=1)
+    mine_motifs(run, config, executor="process:1")
     start = time.perf_counter()
     result = growth(run)
     return run, result, time.perf_counter() - start

@@ -1,15 +1,19 @@
 """The validate stage: what the comparison would miss or invent in the user's own traces."""
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dsl_probe.engine import Executor, Unit, each_unit
+from dsl_probe.executors import executor_of, how_many
 from dsl_probe.groups import checked_name, group_columns, select_rows, slug
 from dsl_probe.mine.stage import MineConfig
 from dsl_probe.share.comparison import EQUAL
@@ -18,6 +22,7 @@ from dsl_probe.share.corpus import Corpus, Sample, choose_sample
 from dsl_probe.share.validate import planting, reading, recall, spikes, splits
 from dsl_probe.share.validate.reading import ValidateResult
 from dsl_probe.shown import say
+from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import VALIDATION, UserError
 
@@ -104,7 +109,15 @@ def validation_id(config: ValidateConfig) -> str:
     return f"{slug(config.group.partition('=')[2], 48)}-{key}"
 
 
-def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = False, **options: Any) -> ValidateResult:
+@stage_of_run
+def validate(
+    run: Run,
+    config: ValidateConfig | None = None,
+    *,
+    executor: str | Executor = "process:1",
+    force: bool = False,
+    **options: Any,
+) -> ValidateResult:
     """Split one group's traces in two, and count what the comparison finds with nothing planted, and with something.
 
     validate(run, group="model=X") is validate(run, ValidateConfig(group="model=X")). Writes
@@ -123,6 +136,9 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     by a discovery (p_adj <= .05, equal units, all domains) on A's side with half or more of its units in common; beside
     it by the second test, of how many traces hold it (p_adj_presence).
 
+    executor: where splits and planted copies are done (`executors.py`). A unit is the splits of one kind, or a planted
+    copy of the traces with its splits; each has a file of its own, so that a job that was stopped goes on.
+
     What it does not show: that a model's own inventions look like these. They may be rarer, bound to one domain, or
     longer; they may stand where planted ones do not, which are put at random places of the text.
     """
@@ -133,17 +149,23 @@ def validate(run: Run, config: ValidateConfig | None = None, *, force: bool = Fa
     mined = run.outputs("mine")
     if run.begin(stage, asdict(config), run.trace_files() | mined, force):
         try:
-            halves, left_out = _halves(run, config)
-            rows = list(_nulls(halves)) if config.nulls else []
-            planted_rows, about = _planted(run, halves) if config.spikes else ([], _Planted())
+            work = _prepare(str(run.path), config)
         except UserError:
             run.abandon(stage)
             raise
-        rows += planted_rows
+        parts = [f"validations/{id}/{k:05d}.part.json" for k in range(len(work.units))]
+        jobs = [Unit((str(run.path), config, k, part), run.path / part) for k, part in enumerate(parts)]
+        with executor_of(executor, folder=run.path / "jobs", default=1) as pool:
+            do = partial(_unit, work) if pool is None else _unit_elsewhere
+            for k, _ in each_unit(do, jobs, pool, ahead=how_many(pool)):
+                _say(f"{k + 1} of {len(jobs)}: {work.said(k)}")
+        made = [run.json(part) for part in parts]
+        rows = [row for part in made for row in part["rows"]]
+        about = _Planted(work.each, tuple(part["share"] for part in made if part["share"] is not None))
         table = pa.Table.from_pylist(rows, schema=VALIDATION)
         output = run.write_table(f"validations/{id}/validation.parquet", table)
-        result = _result(id, halves, left_out, rows, about)
-        run.finish(stage, [output], asdict(result), seed=config.seed)
+        result = _result(id, work.halves, work.left_out, rows, about)
+        run.finish(stage, [output, *parts], asdict(result), seed=config.seed)
     return ValidateResult(**run.counts(stage))
 
 
@@ -185,7 +207,61 @@ def _halves(run: Run, config: ValidateConfig) -> tuple[_Halves, int]:
     return _Halves(splits.only(corpus, rows), rows, paired, config), every - len(rows)
 
 
-def _nulls(halves: _Halves) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Work:
+    """The units of a validation, and what each needs: the kind of a split with nothing planted, or motifs to plant."""
+
+    run: Run
+    halves: _Halves
+    left_out: int
+    units: list[str | list[spikes.Spike]]
+    at: list[list[np.ndarray]]
+    each: int = 0
+    settings: Any = None
+    traces: Any = None
+    texts: Any = None
+
+    def said(self, k: int) -> str:
+        """A unit in words."""
+        unit, splits = self.units[k], self.halves.config.splits
+        if isinstance(unit, str):
+            return f"{splits} splits, {unit}"
+        return f"{len(unit)} motifs planted in {self.each} problems each, {splits} splits"
+
+
+def _prepare(path: str, config: ValidateConfig) -> _Work:
+    run = Run(path)
+    halves, left_out = _halves(run, config)
+    kinds: list[str | list[spikes.Spike]] = (
+        [k for k in reading.NULLS if k in _splitting(halves)] if config.nulls else []
+    )
+    if not config.spikes:
+        return _Work(run, halves, left_out, kinds, [[]] * len(kinds))
+    planted, at, each, *rest = _planned(run, halves)
+    return _Work(run, halves, left_out, kinds + planted, [[]] * len(kinds) + at, each, *rest)
+
+
+_kept = lru_cache(maxsize=1)(_prepare)
+
+
+def _unit_elsewhere(job: tuple[str, ValidateConfig, int, str]) -> None:
+    """A unit in a process of its own, which keeps what it prepared for the next."""
+    _unit(_kept(*job[:2]), job)
+
+
+def _unit(work: _Work, job: tuple[str, ValidateConfig, int, str]) -> None:
+    _, _, k, part = job
+    unit = work.units[k]
+    if isinstance(unit, str):
+        rows, share = list(_null(work.halves, unit)), None
+    else:
+        first = next(i for i, u in enumerate(work.units) if not isinstance(u, str))
+        rows, share = _planted(work, k - first, unit, work.at[k])
+    work.run.write_json(part, {"rows": json.loads(json.dumps(rows, default=lambda v: v.item())), "share": share})
+
+
+def _splitting(halves: _Halves) -> dict[str, Callable[[np.random.Generator], splits.Sides]]:
+    """How traces are split with nothing planted, by kind."""
     corpus, rows, config = halves.corpus, halves.rows, halves.config
     own = splits.split_within if halves.paired else splits.split_problems
     kinds: dict[str, Callable[[np.random.Generator], splits.Sides]] = {
@@ -197,22 +273,27 @@ def _nulls(halves: _Halves) -> Iterator[dict[str, Any]]:
         kinds[reading.LENGTH] = lambda rng: splits.split_by_length(
             _half(corpus, rows, rng), corpus.problem, corpus.units, rng
         )
-    for number, kind in enumerate(k for k in reading.NULLS if k in kinds):
-        for split in range(config.splits):
-            rng = np.random.default_rng([config.seed, number, split])
-            sides = kinds[kind](rng)
-            used = splits.cut_side(corpus, sides, rng) if kind == reading.CUT else corpus
-            for matched in (EQUAL, RAW):
-                sample, found = halves.tested(used, sides, matched, split)
-                yield {
-                    "what": "null",
-                    "kind": kind,
-                    "matched": matched,
-                    "split": split,
-                    "problems": len(sample.item_domain),
-                    "discoveries": int((found["p_adj"] <= ALPHA).sum()),
-                }
-        _say(f"{config.splits} splits, {kind}")
+    return kinds
+
+
+def _null(halves: _Halves, kind: str) -> Iterator[dict[str, Any]]:
+    """Discoveries in the splits of one kind, nothing planted."""
+    kinds = _splitting(halves)
+    number = [k for k in reading.NULLS if k in kinds].index(kind)
+    for split in range(halves.config.splits):
+        rng = np.random.default_rng([halves.config.seed, number, split])
+        sides = kinds[kind](rng)
+        used = splits.cut_side(halves.corpus, sides, rng) if kind == reading.CUT else halves.corpus
+        for matched in (EQUAL, RAW):
+            sample, found = halves.tested(used, sides, matched, split)
+            yield {
+                "what": "null",
+                "kind": kind,
+                "matched": matched,
+                "split": split,
+                "problems": len(sample.item_domain),
+                "discoveries": int((found["p_adj"] <= ALPHA).sum()),
+            }
 
 
 def _half(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -220,7 +301,9 @@ def _half(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> np.ndar
     return splits.split_problems(rows, corpus.problem, rng)[0]
 
 
-def _planted(run: Run, halves: _Halves) -> tuple[list[dict[str, Any]], _Planted]:
+def _planned(run: Run, halves: _Halves) -> tuple[Any, ...]:
+    """What is planted in each copy of the traces; in which traces; in how many problems each motif; and for all copies
+    how the run was mined, its traces and their texts."""
     corpus, rows, config = halves.corpus, halves.rows, halves.config
     settings = _mining(run)
     if settings.units != "words":
@@ -236,28 +319,32 @@ def _planted(run: Run, halves: _Halves) -> tuple[list[dict[str, Any]], _Planted]
     room = _MOST_PLANTED * sum(map(len, texts.starts)) / (_UNITS_A_TRACE * each)
     # Each has its own problems; where whole problems are split, as many again are left for the other half.
     per_corpus = max(1, min(len(usable) // (each if halves.paired else 2 * each), int(room)))
-    made, shares = [], []
     order = rng.permutation(len(drawn))
-    parts = np.array_split(order, -(-len(order) // per_corpus))
-    for number, part in enumerate(parts):
-        some = [drawn[i] for i in part]
+    parts = [[drawn[i] for i in part] for part in np.array_split(order, -(-len(order) // per_corpus))]
+    at = []
+    for some in parts:
         chosen = [np.sort(own) for own in rng.permutation(usable)[: each * len(some)].reshape(len(some), each)]
-        at = [_one_trace(problem, problems, rng) for problems in chosen]
-        with tempfile.TemporaryDirectory(prefix="dsl-probe-") as folder:
-            written, uses = planting.plant_texts(texts, some, at, config.seed + number)
-            planted = planting.mine_planted(Path(folder) / "run", traces, written, uses, some, settings)
-        shares.append(planted.share)
-        overlap = recall.overlaps(planted)
-        own = _Halves(planted.corpus, np.arange(len(rows)), halves.paired, config)
-        for split in range(config.splits):
-            sides = _sides(planted, own, np.random.default_rng([config.seed, 13, number, split]))
-            sample, found = own.tested(planted.corpus, sides, EQUAL, split, ("rate", "presence"))
-            about = {"corpus": number, "split": split, "matched": EQUAL, "problems": len(sample.item_domain)}
-            scored, counts = recall.score(planted, overlap, sample, found)
-            made += [{"what": "spike", **about, **row} for row in scored]
-            made.append({"what": "spikes", "kind": "all", **about, **counts})
-        _say(f"planted corpus {number + 1} of {len(parts)}: {len(some)} motifs in {each} problems each")
-    return made, _Planted(each, tuple(shares))
+        at.append([_one_trace(problem, problems, rng) for problems in chosen])
+    return parts, at, each, settings, traces, texts
+
+
+def _planted(work: _Work, number: int, some: list[spikes.Spike], at: list[np.ndarray]) -> tuple[list[Any], float]:
+    """Splits of one copy of the traces with motifs planted: rows, and the share of its units that was planted."""
+    halves, config = work.halves, work.halves.config
+    with tempfile.TemporaryDirectory(prefix="dsl-probe-") as folder:
+        written, uses = planting.plant_texts(work.texts, some, at, config.seed + number)
+        planted = planting.mine_planted(Path(folder) / "run", work.traces, written, uses, some, work.settings)
+    overlap = recall.overlaps(planted)
+    own = _Halves(planted.corpus, np.arange(len(halves.rows)), halves.paired, config)
+    made = []
+    for split in range(config.splits):
+        sides = _sides(planted, own, np.random.default_rng([config.seed, 13, number, split]))
+        sample, found = own.tested(planted.corpus, sides, EQUAL, split, ("rate", "presence"))
+        about = {"corpus": number, "split": split, "matched": EQUAL, "problems": len(sample.item_domain)}
+        scored, counts = recall.score(planted, overlap, sample, found)
+        made += [{"what": "spike", **about, **row} for row in scored]
+        made.append({"what": "spikes", "kind": "all", **about, **counts})
+    return made, float(planted.share)
 
 
 def _mining(run: Run) -> MineConfig:

@@ -162,7 +162,7 @@ def mine_planted(
     at = traces.schema.get_field_index("text")
     table = traces.set_column(at, "text", pa.array(texts, pa.string()))
     run.finish("import", [run.write_shard("traces", 0, table)], {})
-    mine_motifs(run, config, workers=1)
+    mine_motifs(run, config, executor="process:1")
     corpus = Corpus.load(run, ["model"])
     return _locate(corpus, run, uses, tuple(spikes))
 
