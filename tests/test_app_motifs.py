@@ -27,7 +27,7 @@ def scripts_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     rows = [{"text": text, "problem_id": str(k), "model": "m", "domain": "d"} for k in range(12) for text in SAID]
     run = Run.create(root / "run")
     dsl_probe.import_traces(run, [write_jsonl(root / "t.jsonl", rows)])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), workers=1)
+    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=5, min_problems=5, q=1.0), executor="process:1")
     return run
 
 

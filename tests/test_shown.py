@@ -98,7 +98,7 @@ def test_no_command_hands_a_model_s_name_to_the_terminal(quiet, one_thread, tmp_
         quiet("collect", "--out", at, "--model", ORGANISMS / organism, "--name", name, *drawn, code=(0, 1))
     quiet("import", tmp_path / "rl-only", tmp_path / "base", "--out", run)
     least = ("--min-traces", 5, "--min-problems", 5, "--q", 1)
-    quiet("mine", run, *least, "--workers", 1)
+    quiet("mine", run, *least, "--executor", "process:1")
     said = quiet("mine", run, "--language.group", group, "--language.reference", "model=base")
     assert "␛[31mred␇" in said
     pair = ("--a", group, "--b", "model=base", "--permutations", 99, "--min-problems", 3)
@@ -111,7 +111,7 @@ def test_no_command_hands_a_model_s_name_to_the_terminal(quiet, one_thread, tmp_
     of = ("--model", red, "--name", RED, "--only", group)
     quiet("capture", run, *of, "--layers", 1, "--at", "every:8", code=(0, 1))
     quiet("score", run, "--model", red, code=(0, 1))
-    quiet("probe", run, "--targets", "correct", "--workers", 1, code=(0, 1))
+    quiet("probe", run, "--targets", "correct", code=(0, 1))
     motif = Run(run).frame("motifs").nlargest(1, "count")["motif_id"].item()
     quiet("effects", run, "--model", red, "--only", group, "--motifs", motif, "--budget", 300)
     for what in ("dictionary", "grammar", "report"):
