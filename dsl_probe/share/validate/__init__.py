@@ -203,6 +203,8 @@ def _halves(run: Run, config: ValidateConfig) -> tuple[_Halves, int]:
             f"{config.group} has {len(samples)} problems here; to split them in two, {least} are needed: give more "
             f"traces, or lower --min-problems."
         )
+    if not (corpus.units[rows] >= config.min_units).any():
+        raise UserError(f"no trace of {config.group} has {config.min_units} units: lower --min-units.")
     paired = several >= max(_LEAST_PAIRED, least) and 2 * several >= len(samples)
     return _Halves(splits.only(corpus, rows), rows, paired, config), every - len(rows)
 
