@@ -20,11 +20,12 @@ demo: $(READY)          ## model organisms into runs/demo, traces of real models
 app: $(READY)           ## open the runs in the browser
 	$(BIN)/streamlit run app/main.py
 
-check: $(READY) docs    ## lint, format, types, layers, documentation
+check: $(READY) docs    ## lint, format, types, layers, documentation, known vulnerabilities of the dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py constraints.txt
 
 docs: $(READY)          ## the documentation as HTML -> build/docs; a warning is an error
 	$(BIN)/python docs/generate.py --check
