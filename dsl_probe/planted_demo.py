@@ -21,8 +21,9 @@ LANGUAGE = {
 # fmt: off
 _COMMON = [
     "so", "the", "next", "step", "is", "to", "add", "both", "parts", "and", "then", "we", "check", "that", "it",
-    "holds", "for", "each", "case", "of", "this", "sum", "again", "hence", "take", "one", "more", "from", "left", "right", "top",
-    "end", "first", "last", "old", "new", "value", "place", "move", "turn", "count", "keep", "drop", "try", "not", "yet",
+    "holds", "for", "each", "case", "of", "this", "sum", "again", "hence", "take", "one", "more", "from", "left",
+    "right", "top", "end", "first", "last", "old", "new", "value", "place", "move", "turn",
+    "count", "keep", "drop", "try", "not", "yet",
 ]
 # fmt: on
 _TOPICS = {
