@@ -43,8 +43,8 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/measuring.py --out experiments/bench/STATISTICS.md
 	$(BIN)/python experiments/bench/probing.py --out experiments/bench/PROBING.md
 
-shots: $(READY)         ## pictures of the app on the traces of real models -> docs/img
-	$(BIN)/python app/shots.py runs/real docs/img
+shots: $(READY)         ## pictures of the app on the runs of the demo -> docs/img
+	$(BIN)/python app/shots.py docs/img runs/real runs/demo
 
 findings: $(READY)      ## write what runs/demo and runs/real show into the README
 	$(BIN)/python experiments/first_look/readme.py runs/demo runs/real README.md

@@ -1,7 +1,6 @@
 """The validate stage: what the comparison would miss or invent in the user's own traces."""
 
 import hashlib
-import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from dsl_probe.groups import checked_name, slug
 from dsl_probe.share.validate import reading, spikes
 from dsl_probe.share.validate.reading import ValidateResult
 from dsl_probe.share.validate.units import Work, do_unit, prepare, unit_elsewhere
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import VALIDATION, UserError
@@ -159,4 +159,4 @@ def _result(id: str, work: Work, rows: list[dict[str, Any]], planted: tuple[floa
 
 
 def _say(message: str) -> None:
-    print(f"validate: {message}", file=sys.stderr, flush=True)
+    say(f"validate: {message}")

@@ -49,6 +49,10 @@ class Halves:
         """One family of tests, all domains."""
         c = self.config
         sample = choose_sample(corpus, *sides, c.min_problems, c.min_units)
+        if not len(sample.rows):
+            raise UserError(
+                f"no problem of {c.group} has {c.min_units} units on either side of a split: lower --min-units."
+            )
         settings = TestSettings(c.permutations, seed, c.min_problems, False, tests)
         return sample, contrast(corpus, sample, matched, settings)
 
@@ -78,6 +82,8 @@ def _halves(run: Run, config: "ValidateConfig") -> tuple[Halves, int]:
             f"{config.group} has {len(samples)} problems here; to split them in two, {least} are needed: give more "
             f"traces, or lower --min-problems."
         )
+    if not (corpus.units[rows] >= config.min_units).any():
+        raise UserError(f"no trace of {config.group} has {config.min_units} units: lower --min-units.")
     paired = several >= max(_LEAST_PAIRED, least) and 2 * several >= len(samples)
     return Halves(splits.only(corpus, rows), rows, paired, config), every - len(rows)
 
