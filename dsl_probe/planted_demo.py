@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dsl_probe.shown import say
+
 PLAIN, TWIN, PLANTED = "plain", "twin", "planted"
 # What `planted` writes and the others do not -> the domains where it does. The last is made of words that all use.
 LANGUAGE = {
