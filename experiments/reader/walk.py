@@ -37,8 +37,8 @@ with shots.serving("--run", "runs/mine") as address, shots.chromium() as browser
 
 def own_traces(path: Path, n: int) -> int:
     """JSON lines of text, model, problem, domain and verdict of as many traces of two models, on the same problems."""
-    columns = ["text", "model", "problem_id", "domain", "prompt", "correct"]
-    source = ROOT / "data" / "traces" / "reasoning_gym_math_evals.parquet"
+    columns = ["response", "model", "problem_id", "domain", "prompt", "correct"]
+    source = ROOT / "data" / "traces" / "reasoning_gym_qwen3b.parquet"
     rows = pq.read_table(source, columns=columns).to_pylist()
     of = {m: {row["problem_id"]: row for row in rows if row["model"] == m} for m in (A, B)}
     both = sorted(of[A].keys() & of[B].keys())[: n // 2]
