@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from dsl_probe import locks
 from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, told, write_json
 from dsl_probe.remote import Remote
-from dsl_probe.types import FileError, UserError
+from dsl_probe.types import SCHEMA_VERSION, FileError, UserError
 
 # What each stage owns. `{id}` stands for what follows the dot in the stage's name: a model, a comparison.
 STAGE_FILES = {
@@ -103,6 +103,11 @@ class Stages:
             raise FileError(
                 f"{self.name}/{name} is not as it was written: it is damaged, or was put there by hand. "
                 f"Delete it and run its stage again."
+            )
+        if record.get("schema_version", 1) > SCHEMA_VERSION:
+            raise UserError(
+                f"{self.name}/{name} has schema version {record['schema_version']}; this dsl-probe reads up to "
+                f"{SCHEMA_VERSION}. Install a newer one: pip install -U dsl-probe"
             )
         return record
 
@@ -228,6 +233,7 @@ class Stages:
         names = sorted(outputs)
         record = read_json(self.path / "stages" / f"{stage}.started.json") | {
             "stage": stage,
+            "schema_version": SCHEMA_VERSION,
             "seed": seed,
             "packages": _packages(),
             "git": _git_sha(),
@@ -269,7 +275,7 @@ class Stages:
         for stage in self.stages():
             try:
                 records[stage] = self.stage(stage) or {}
-            except UserError as error:
+            except FileError as error:
                 rows.append(StageStatus(stage, "damaged", str(error), {}))
         now = {name: h for record in records.values() for name, h in record["outputs"].items()}
         for stage, record in records.items():

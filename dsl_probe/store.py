@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROW_GROUP = 1_000
+_VERSION = b"dsl_probe.schema"
+NEWER = "Install a newer one: pip install -U dsl-probe"
 # Parquet files up to so many bytes are hashed whole when they are first read, larger ones at their footer: the headers
-# of their pages are under no checksum. For 100 MB the hash takes 0.16 s, decompressing them 0.40 s (one core, measured).
+# of their pages are under no checksum. For 100 MB the hash takes 0.16 s on one core, decompressing them 0.40 s.
 WHOLE = 1 << 28
 # Files of finished stages that were found as they were written, with inode, size and time, and what was hashed of them.
 _checked: dict[tuple[Path, bool], tuple[int, int, int]] = {}
@@ -62,9 +64,8 @@ class Run(Stages):
             raise UserError(f"{self.name}/run.json holds no schema version; it is damaged, or not of dsl-probe.")
         if version > SCHEMA_VERSION:
             raise UserError(
-                f"{self.name} was written by a newer dsl-probe: its run.json has schema version {version}, and "
-                f"this one reads up to {SCHEMA_VERSION}. Install a dsl-probe that reads version {version}: "
-                f"pip install -U dsl-probe"
+                f"{self.name} was written by a newer dsl-probe: its run.json has schema version {version}, and this "
+                f"one reads up to {SCHEMA_VERSION}. {NEWER}"
             )
         if not seal_holds(self.identity):
             raise UserError(f"{self.name}/run.json is not as it was written: it is damaged, or was put there by hand.")
@@ -102,6 +103,7 @@ class Run(Stages):
         import pyarrow.parquet as pq
 
         with replacing(self._to_write(name)) as temporary:
+            table = table.cast(_versioned(table.schema))
             pq.write_table(table, temporary, compression="zstd", row_group_size=row_group, write_page_checksum=True)
         return name
 
@@ -125,7 +127,7 @@ class Run(Stages):
 
         with (
             replacing(self._to_write(name)) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+            pq.ParquetWriter(temporary, _versioned(schema), compression="zstd", write_page_checksum=True) as writer,
         ):
             yield writer
 
@@ -181,7 +183,7 @@ class Run(Stages):
             for stage in self.stages():
                 try:
                     record = self.stage(stage) or {}
-                except UserError as error:
+                except FileError as error:
                     self._unreadable[stage] = str(error)
                     continue
                 footers = record.get("footers", {})
@@ -205,13 +207,15 @@ class Run(Stages):
             )
         path = self.file(f"{name}.parquet")
         try:
-            return pq.read_table(
+            table = pq.read_table(
                 path, columns=columns, filters=filters, read_dictionary=dictionary, page_checksum_verification=True
             )
         except (pa.ArrowException, OSError) as error:
             raise FileError(
                 f"{path} cannot be read: {error}. Find out what else is damaged: dsl-probe status {self.name} --verify"
             ) from error
+        _refuse_newer(path, table.schema.metadata)
+        return table
 
     def json(self, name: str) -> Any:
         """A JSON file of the run by its name."""
@@ -247,6 +251,7 @@ class Run(Stages):
             path = self.file(f"{name}.parquet", whole=False)
             try:
                 file = pq.ParquetFile(path, page_checksum_verification=True)
+                _refuse_newer(path, file.schema_arrow.metadata)
                 for group in range(file.num_row_groups):
                     size = file.metadata.row_group(group).num_rows
                     here = np.unique(rows[(rows >= base) & (rows < base + size)])
@@ -289,6 +294,17 @@ class Run(Stages):
     def _configs(self, kind: str) -> dict[str, dict[str, Any]]:
         names = [name for name in self.stages() if kind_of(name) == kind]
         return {name.partition(".")[2]: (self.stage(name) or {})["config"] for name in names}
+
+
+def _versioned(schema: "pa.Schema") -> "pa.Schema":
+    return schema.with_metadata((schema.metadata or {}) | {_VERSION: str(SCHEMA_VERSION).encode()})
+
+
+def _refuse_newer(path: Path, metadata: dict[bytes, bytes] | None) -> None:
+    """A table from before tables had a version is of the first."""
+    said = (metadata or {}).get(_VERSION, b"1").decode("ascii", "replace")
+    if not said.isdecimal() or int(said) > SCHEMA_VERSION:
+        raise UserError(f"{path} has schema version {said}; this dsl-probe reads up to {SCHEMA_VERSION}. {NEWER}")
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[Path]:

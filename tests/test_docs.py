@@ -95,7 +95,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
     dsl_probe.import_traces(run, ["traces.jsonl"])
-    dsl_probe.mine_motifs(run, workers=1)
+    dsl_probe.mine_motifs(run, executor="process:1")
     patch.undo()
     return folder
 
@@ -266,3 +266,10 @@ def test_every_option_and_every_table_stands_in_the_reference(generate):
         of_command = text.split(f"## dsl-probe {name}\n")[1].split("\n## ")[0]
         fields = re.findall(r"^\| `(--[\w.-]+)", of_command, re.MULTILINE)
         assert "--json" in fields and len(fields) == len(set(fields)), command
+
+
+def test_pictures_are_there_and_small():
+    shown = [(page, path) for page in PAGES for path in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text("utf-8"))]
+    assert shown and all((page.parent / path).is_file() for page, path in shown)
+    sizes = [path.stat().st_size for path in (DOCS / "img").glob("*.png")]
+    assert max(sizes) < 250_000 and sum(sizes) < 2_500_000
