@@ -67,7 +67,7 @@ class Run(Stages):
                 f"{self.name} was written by a newer dsl-probe: its run.json has schema version {version}, and this "
                 f"one reads up to {SCHEMA_VERSION}. {NEWER}"
             )
-        if not seal_holds(self.identity) or "stage" in self.identity:  # a stage's record has a version and a digest, too
+        if not seal_holds(self.identity) or "stage" in self.identity:  # a stage's record is sealed, too
             raise UserError(f"{self.name}/run.json is not as it was written: it is damaged, or was put there by hand.")
 
     @classmethod
