@@ -222,8 +222,16 @@ class Run(Stages):
         return read_json(self.file(name))
 
     def shards(self, kind: str) -> list[str]:
-        """Table names of all shards of `traces` or `units`, in order."""
-        return [name.removesuffix(".parquet") for name in self.matching(f"{kind}/[0-9]*.parquet")]
+        """Table names of all shards of `traces` or `units`, in order. Raises UserError where one is missing."""
+        pattern = f"{kind}/[0-9]*.parquet"
+        names = self.matching(pattern)
+        written = {name: by for name, (by, _, _) in self._records().items() if fnmatch.fnmatchcase(name, pattern)}
+        if lost := sorted(written.keys() - set(names)):
+            raise FileError(
+                f"{self.name} has lost {lost[0]}, which {written[lost[0]]} wrote: rows behind it would be taken for others. "
+                f"Run that stage again with --force."
+            )
+        return [name.removesuffix(".parquet") for name in names]
 
     def each_shard(self, kind: str, columns: list[str] | None = None) -> Iterator["pa.Table"]:
         """The shards one after another, so that memory stays bounded."""
