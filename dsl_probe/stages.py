@@ -271,7 +271,8 @@ class Stages:
         locked = [*self.path.glob("stages/*.driver"), *self.path.glob("stages/.turn")]
         if started.exists() or any(lock not in _held() and locks.owner(lock) is None for lock in locked):
             with suppress(UserError), self._turn():  # not where a finished run can be read only
-                started.unlink(missing_ok=True)
+                if self.has(f"stages/{stage}.json"):  # or another does it anew
+                    started.unlink(missing_ok=True)
                 self._at_work("*")
                 self._sweep_records()
 

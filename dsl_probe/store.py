@@ -228,8 +228,8 @@ class Run(Stages):
         written = {name: by for name, (by, _, _) in self._records().items() if fnmatch.fnmatchcase(name, pattern)}
         if lost := sorted(written.keys() - set(names)):
             raise FileError(
-                f"{self.name} has lost {lost[0]}, which {written[lost[0]]} wrote: rows behind it would be taken for others. "
-                f"Run that stage again with --force."
+                f"{self.name} has lost {lost[0]}, which {written[lost[0]]} wrote: rows behind it would be taken for "
+                f"others. Run that stage again with --force."
             )
         return [name.removesuffix(".parquet") for name in names]
 
