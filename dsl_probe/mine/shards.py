@@ -213,13 +213,16 @@ def _merge(folder: Path, k: int, n_shards: int, n_labels: int, threshold: int, m
             renamed = [_renamed(lists[s].pairs[slice(*cuts[s])], before[s]) for s in range(n_shards)]
             union = np.unique(np.concatenate([keys for keys, _ in renamed]))
             total = np.zeros((len(union), 2 * n_labels + 1), np.int64)
-            listed = np.zeros((len(union), n_shards), np.bool_)
+            unlisted = np.full(len(union), n_shards)
+            bits = np.full((len(union), -(-n_shards // 8)), 255, np.uint8)
+            bits[:, -1] &= 256 - (1 << (-n_shards % 8))
             at = []
             for s, (keys, kept) in enumerate(renamed):
                 at.append(np.searchsorted(union, keys))
                 total[at[s]] += lists[s].numbers(*cuts[s])[kept]
-                listed[at[s], s] = True
-            hidden = (threshold - 1) * (n_shards - listed.sum(1))  # at most, in the shards that do not list it
+                unlisted[at[s]] -= 1
+                bits[at[s], s // 8] ^= 128 >> s % 8
+            hidden = (threshold - 1) * unlisted  # at most, in the shards that do not list it
             able = total[:, :n_labels].sum(1) + hidden >= min_count
             place = np.where(able, 2 * (r + np.cumsum(able)) - 1, 2 * r)
             for s, (low, high) in enumerate(cuts):
@@ -231,7 +234,7 @@ def _merge(folder: Path, k: int, n_shards: int, n_labels: int, threshold: int, m
                     places[s][low:high] = np.where(here & 1, here, top + (top & 1))
             pairs.append(np.column_stack([union[able] >> _U32, union[able] & np.uint64(_LIMIT)]).astype(np.int32))
             totals.append(total[able])
-            absent.append(np.packbits(~listed[able], axis=1))
+            absent.append(bits[able])
             r += len(pairs[-1])
             if r > _LIMIT:
                 raise ValueError(f"more than {_LIMIT} n-grams of length {k} may be frequent: raise min_count")
