@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,14 @@ from dsl_probe.store import Run
 ROOT = Path(__file__).resolve().parents[2]
 MODELS, DOMAINS, SAMPLES = ("plain", "private"), ("algebra", "code", "games", "logic", "sums"), 5
 WORDS, PHRASES, PRIVATE, A_FILE = 20_000, 20_000, 5, 50_000
+RESERVE = 2_000_000_000
 TICK, PAGE, HERTZ = 0.5, os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 # What a command says when a part of it begins -> what the part is called here.
 PARTS = {
     "mine": (("indexing", "index and repeats"), ("finding", "occurrences"), ("choosing", "lexicon")),
     "compare": (("against", "tests"), ("legibility", "legibility"), ("claims", "claims")),
 }
+SHARDS = {"import": "traces", "mine": "units"}  # of which the times of the files are looked at
 FIRST = {"import": "read, check, write", "mine": "segment", "compare": "read the run"}
 
 
@@ -110,6 +112,9 @@ class Watch:
         listener.start()
         while self.process.poll() is None:
             self._look()
+            if _available() < RESERVE:
+                self.process.kill()
+                raise SystemExit(f"{name}: less than {RESERVE / 1e9} GB of the machine's memory was left; ended")
             time.sleep(TICK)
         listener.join()
         self.ended = time.time()
@@ -141,7 +146,7 @@ class Watch:
         marks = [(self.begun, FIRST[self.name])]
         for at, line in self.said:
             for word, part in PARTS.get(self.name, ()):
-                if line.startswith(f"{self.name}: ") and word in line and marks[-1][1] != part:
+                if f"{self.name}: " in line and word in line and marks[-1][1] != part:
                     marks.append((at, part))
         found, ends = [], [at for at, _ in marks[1:]] + [self.ended]
         for (at, part), end in zip(marks, ends, strict=True):
@@ -173,6 +178,12 @@ class Watch:
         return {"wall": (share / np.diff(at)).tolist(), "cpu": (share / np.diff(cpu)).tolist()}
 
 
+def _available() -> int:
+    """Bytes of memory that the machine can still give."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
 def _below(pid: int) -> Iterator[int]:
     """All processes that descend from one."""
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -193,36 +204,34 @@ def _environment() -> dict[str, str]:
 # ---- one size
 
 
-def soak(traces: int, work: Path, executor: str) -> dict:
-    """All three commands on `traces` traces in a new folder."""
-    source, run = work / "source", work / "run"
-    source.mkdir(parents=True)
-    write_traces(source, traces)
-    size = sum(path.stat().st_size for path in source.iterdir())
-    command = [sys.executable, "-m", "dsl_probe"]
-    load = os.getloadavg()[0]
-    imported = Watch("import", [*command, "import", str(source), "--out", str(run)])
-    mined = Watch("mine", [*command, "mine", str(run), "--executor", executor])
-    asked = ["compare", str(run), "--a", f"model={MODELS[1]}", "--b", f"model={MODELS[0]}"]
-    asked += ["--base", f"model={MODELS[0]}"]
-    compared = Watch("compare", [*command, *asked])
-    done = Run(run)
-    of_compare = done.counts(f"compare.{next(iter(done.comparisons()))}")
-    return {
-        "traces": traces,
-        "bytes": size,
-        "on_disk": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
-        "import": imported.parts(),
-        "mine": mined.parts(),
-        "compare": compared.parts(),
-        "tenths": {
-            "import": imported.tenths(list((run / "traces").glob("*.parquet")), traces),
-            "mine: segment": mined.tenths(list((run / "units").glob("*.parquet")), traces),
-        },
-        "counts": done.counts("mine"),
-        "compared": {name: of_compare[name] for name in ("problems", "motifs_tested", "discoveries_a")},
-        "load": (load, os.getloadavg()[0]),
+def soak(traces: int, work: Path, executor: str, commands: Sequence[str]) -> dict:
+    """The commands on `traces` traces; what was measured in this folder before is read."""
+    source, run, kept = work / "source", work / "run", work / "measured.json"
+    if not kept.exists():
+        source.mkdir(parents=True, exist_ok=True)
+        write_traces(source, traces)
+        kept.write_text(json.dumps({"traces": traces, "bytes": sum(path.stat().st_size for path in source.iterdir())}))
+    found = json.loads(kept.read_text())
+    groups = [f"model={model}" for model in MODELS]
+    asked = {
+        "import": [str(source), "--out", str(run)],
+        "mine": [str(run), "--executor", executor],
+        "compare": [str(run), "--a", groups[1], "--b", groups[0], "--base", groups[0]],
     }
+    for command in commands:
+        if command not in found:
+            load = os.getloadavg()[0]
+            watched = Watch(command, [sys.executable, "-m", "dsl_probe", command, *asked[command]])
+            found[command] = watched.parts()
+            found.setdefault("loads", []).extend([load, os.getloadavg()[0]])
+            if command in SHARDS:
+                found[f"{command} tenths"] = watched.tenths(list((run / SHARDS[command]).glob("*.parquet")), traces)
+            done = Run(run)
+            name = f"compare.{next(iter(done.comparisons()))}" if command == "compare" else command
+            found[f"{command} counts"] = done.counts(name)
+            found["on_disk"] = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+            kept.write_text(json.dumps(found))
+    return found
 
 
 # ---- the report
@@ -237,7 +246,8 @@ def report(found: list[dict], executor: str) -> str:
         "",
         f"- date: {datetime.datetime.now(datetime.UTC).date()}",
         f"- machine: {_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; load by all processes "
-        + "; ".join(f"{f['load'][0]:.1f} before and {f['load'][1]:.1f} after {f['traces']:,} traces" for f in found),
+        + "; ".join(f"{min(f['loads']):.0f} to {max(f['loads']):.0f} with {f['traces']:,} traces" for f in found)
+        + ": where it is above the number of cores, wall seconds hold the wait for a core, and CPU seconds are fairer",
         f"- mine with `--executor {executor}`; all else by default",
         "- own: the command's process; all: with its workers, pages that they share counted twice",
         "",
@@ -246,11 +256,11 @@ def report(found: list[dict], executor: str) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for f in found:
-        c, k = f["counts"], f["compared"]
+        c, k = (f.get(f"{name} counts") for name in ("mine", "compare"))
         lines.append(
             f"| {f['traces']:,} | {f['bytes'] / 1e6:,.0f} | {f['on_disk'] / 1e6:,.0f} | {c['units']:,} "
-            f"| {c['vocabulary']:,} | {c['motifs']:,} | {c['occurrences']:,} | {c['lexicon']:,} | {k['problems']:,} "
-            f"| {k['motifs_tested']:,} | {k['discoveries_a']:,} |"
+            f"| {c['vocabulary']:,} | {c['motifs']:,} | {c['occurrences']:,} | {c['lexicon']:,} "
+            + (f"| {k['problems']:,} | {k['motifs_tested']:,} | {k['discoveries_a']:,} |" if k else "| | | |")
         )
     lines += [
         "",
@@ -261,7 +271,7 @@ def report(found: list[dict], executor: str) -> str:
     ]
     for f in found:
         for command in ("import", "mine", "compare"):
-            parts = f[command]
+            parts = f.get(command, [])
             for p in parts:
                 lines.append(_row(f["traces"], command, p))
             if len(parts) > 1:
@@ -272,16 +282,17 @@ def report(found: list[dict], executor: str) -> str:
         "",
         "## Rate over time",
         "",
-        "Traces a second in each tenth of the shards, by the time at which each shard's file was complete. The first tenth "
-        "holds the start of Python, of the workers and the loading of compiled code. Last: the lowest and the highest of "
-        "tenths 2 to 10 against their median.",
+        "Traces a second in each tenth of the shards, by the time at which each shard's file was complete. The first "
+        "tenth holds the start of Python, of the workers and the loading of compiled code. Last: the lowest and the "
+        "highest of tenths 2 to 10 against their median.",
         "",
         "| traces | part | a second of | " + " | ".join(map(str, range(1, 11))) + " | lowest, highest |",
         "|---|---|---|" + "---:|" * 11,
     ]
     for f in found:
-        for part, of in f["tenths"].items():
-            for clock, rates in of.items():
+        for command in SHARDS:
+            part = {"mine": "mine: segment"}.get(command, command)
+            for clock, rates in f[f"{command} tenths"].items():
                 later = np.array(rates[1:]) / np.median(rates[1:]) - 1
                 lines.append(
                     f"| {f['traces']:,} | {part} | {'CPU' if clock == 'cpu' else 'wall'} | "
@@ -309,6 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=lambda text: int(float(text)), nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--executor", default="process:2")
+    parser.add_argument("--commands", nargs="+", choices=list(FIRST), default=list(FIRST), help="only these")
     parser.add_argument("--work", type=Path, help="where sources and runs are written, and stay (default: nowhere)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("SOAK.md"))
     options = parser.parse_args()
@@ -316,11 +328,7 @@ def main() -> None:
         found = []
         for traces in options.traces:
             folder = (options.work or Path(nowhere)) / str(traces)
-            kept = folder / "measured.json"
-            if not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_text(json.dumps(soak(traces, folder, options.executor)))
-            found.append(json.loads(kept.read_text()))
+            found.append(soak(traces, folder, options.executor, options.commands))
     options.out.write_text(report(found, options.executor), "utf-8")
     print(options.out.read_text("utf-8"))
 
