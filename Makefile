@@ -20,11 +20,12 @@ demo: $(READY)          ## model organisms into runs/demo, traces of real models
 app: $(READY)           ## open the runs in the browser
 	$(BIN)/streamlit run app/main.py
 
-check: $(READY) docs    ## lint, format, types, layers, documentation
+check: $(READY) docs    ## lint, format, types, layers, documentation, known vulnerabilities of the dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py constraints.txt
 
 docs: $(READY)          ## the documentation as HTML -> build/docs; a warning is an error
 	$(BIN)/python docs/generate.py --check
@@ -42,8 +43,8 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/measuring.py --out experiments/bench/STATISTICS.md
 	$(BIN)/python experiments/bench/probing.py --out experiments/bench/PROBING.md
 
-shots: $(READY)         ## pictures of the app on the traces of real models -> docs/img
-	$(BIN)/python app/shots.py runs/real docs/img
+shots: $(READY)         ## pictures of the app on the runs of the demo -> docs/img
+	$(BIN)/python app/shots.py docs/img runs/real runs/demo
 
 findings: $(READY)      ## write what runs/demo and runs/real show into the README
 	$(BIN)/python experiments/first_look/readme.py runs/demo runs/real README.md

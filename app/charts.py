@@ -105,9 +105,11 @@ def sharing(frame: pd.DataFrame, measure: str, span: tuple[float, float]) -> alt
 
 def over_training(frame: pd.DataFrame) -> alt.LayerChart:
     """Shares over training steps, one line an item, with 95 % bands."""
+    # The bands are faint, and the marks of a legend would be as they are; one line needs none.
+    legend = alt.Legend(symbolOpacity=1, labelLimit=220) if frame["text"].nunique() > 1 else None
     base = alt.Chart(frame).encode(
         x=alt.X("step:Q", title="training step"),
-        color=alt.Color("text:N", title=None, scale=alt.Scale(scheme="tableau10")),
+        color=alt.Color("text:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=legend),
     )
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q", title="share of traces"), y2="ci_high:Q")
     tips = ["text:N", "step:Q", alt.Tooltip("value:Q", format=".3f"), "n:Q"]
@@ -118,7 +120,7 @@ def recall(bins: pd.DataFrame) -> alt.LayerChart:
     """Share of planted motifs found by d, one line a kind, with 95 % limits; bins: kind, d, share, ci_low, ci_high."""
     base = alt.Chart(bins).encode(
         x=alt.X("d:Q", title="problems that one side alone holds (middle of the bin)"),
-        color=alt.Color("kind:N", title=None, scale=alt.Scale(scheme="tableau10")),
+        color=alt.Color("kind:N", title=None, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(symbolOpacity=1)),
     )
     whisker = base.mark_rule(opacity=0.4).encode(
         y=alt.Y("ci_low:Q", title="share found", scale=alt.Scale(domain=[0, 1])), y2="ci_high:Q"

@@ -68,7 +68,7 @@ def show(run: Run) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(36 * (len(table) + 1) + 4, 300),
+        height=labels.height(len(table), 300),
         alt="Accuracy against tokens",
         column_config={
             "tokens": number("tokens a problem", format="%.0f"),

@@ -57,10 +57,6 @@ def paged(frame: pd.DataFrame, key: str, size: int = PAGE) -> pd.DataFrame:
     return frame.iloc[(at - 1) * size : at * size]
 
 
-def _height(rows: int, most: int = 360) -> int:
-    return min(36 * (rows + 1) + 4, most)
-
-
 # ---- pairs of groups
 
 
@@ -83,7 +79,7 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
-        height=_height(len(rows)),
+        height=labels.height(len(rows)),
         alt="Pairs of groups",
         column_config={
             "problems": WHOLE,
@@ -125,7 +121,7 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
     st.dataframe(
         shown[order].assign(text=[labels.one_line(t, 300) for t in shown["text"]]),
         hide_index=True,
-        height=_height(len(shown)),
+        height=labels.height(len(shown)),
         alt="Motifs with a mark for each pair of groups",
         column_config={
             "text": st.column_config.TextColumn("motif", width=200, pinned=True),
@@ -158,7 +154,7 @@ def matchings(key: tuple[str, str], id: str, domain: str, pair: tuple[str, str])
     st.dataframe(
         frame,
         hide_index=True,
-        height=_height(len(frame)),
+        height=labels.height(len(frame)),
         alt="Discoveries by how the text was matched",
         column_config={
             "matched": "text compared",
@@ -231,7 +227,7 @@ def legibility(run: Run, key: tuple[str, str], id: str, pair: tuple[str, str], n
     st.dataframe(
         wide,
         hide_index=True,
-        height=_height(len(wide), 330),
+        height=labels.height(len(wide), 330),
         alt="Differences of all measures",
         column_config={"measure": st.column_config.TextColumn(pinned=True), "problems": WHOLE, **text},
     )
@@ -265,7 +261,7 @@ def shift(run: Run, key: tuple[str, str], id: str) -> None:
     st.dataframe(
         frame.assign(group=[labels.short(g) for g in frame["group"]]),
         hide_index=True,
-        height=_height(len(frame), 300),
+        height=labels.height(len(frame), 300),
         alt="Shift by group, domain and measure",
         column_config={
             "value": number(format="%.4f"),

@@ -1,9 +1,10 @@
-"""Cached readers of what a comparison measured besides its tests of motifs, and what the page works out of them."""
+"""Cached readers of comparisons and validations, and what the page works out of them."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import streamlit as st
 
 import data
@@ -13,6 +14,78 @@ MATCHED = ("equal units", "raw", "equal accuracy")
 NOT_TESTED, SAME = "not tested", "not told apart"
 # A difference, as legibility.parquet names it, by the sides of the pair.
 DIFFERENCES = ("A - B", "A - base", "B - base")
+
+# Columns with few values: a code a row is a tenth of the memory.
+_FEW = ["a", "b", "base", "domain", "design", "matched", "novelty", "verdict"]
+
+
+def comparison_record(run: Run, id: str) -> dict[str, Any]:
+    """Config and counts of a finished comparison."""
+    record = run.stage(f"compare.{id}") or {}
+    return {"config": record.get("config", {}), "counts": record.get("counts", {})}
+
+
+def validation_counts(run: Run, id: str) -> dict[str, Any]:
+    """What a finished validation counted."""
+    return (run.stage(f"validate.{id}") or {}).get("counts", {})
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def planted(key: tuple[str, str], id: str) -> pd.DataFrame:
+    """One row a planted motif and split of a validation."""
+    return Run(key[0]).table(f"validations/{id}/validation", filters=[("what", "=", "spike")]).to_pandas()
+
+
+def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """The pairs of groups that were tested: A and B, and each with the base where that is a third."""
+    third = record["counts"].get("against_base") or []
+    return [(record["config"]["a"], record["config"]["b"]), *((part["a"], part["b"]) for part in third)]
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the comparison …")
+def comparison(
+    key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str] | None = None
+) -> pd.DataFrame:
+    """Rows of one family of tests, the largest |z| first; `side` is where a discovery is over-represented.
+
+    pair: two of the comparison's groups (default: its A and B).
+    """
+    a, b = pair or pairs(comparison_record(Run(key[0]), id))[0]
+    chosen = [("a", "=", a), ("b", "=", b), ("domain", "=", domain), ("matched", "=", matched)]
+    table = Run(key[0]).table(f"comparisons/{id}/comparison", filters=chosen)
+    for name in _FEW:
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
+    table = table.append_column("abs_z", pc.abs(table["z"]))
+    frame = table.sort_by([("abs_z", "descending"), ("motif_id", "ascending")]).to_pandas()
+    found = (frame["p_adj"] <= data.ALPHA).to_numpy()
+    frame["side"] = np.where(~found, "not told apart", np.where(frame["z"] > 0, "A", "B"))
+    return frame
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def discovery_patterns(key: tuple[str, str], mined: tuple[str, str], id: str) -> dict[tuple[str, ...], str]:
+    """Pattern -> A or B, for the discoveries over all domains at equal units."""
+    frame = comparison(key, id, "all", "equal units")
+    found = frame[frame["side"] != "not told apart"]
+    side = dict(zip(found["motif_id"], found["side"], strict=True))
+    wanted = list(side)
+    if not wanted:
+        return {}
+    table = Run(mined[0]).table("motifs", ["motif_id", "pattern"], filters=[("motif_id", "in", wanted)])
+    return {tuple(p): side[m] for m, p in zip(*(table[c].to_pylist() for c in ("motif_id", "pattern")), strict=True)}
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def sharing(key: tuple[str, str], id: str) -> pd.DataFrame:
+    """Sharing between domains, by group and measure; without doubled rows where a group is compared with itself."""
+    return Run(key[0]).table(f"comparisons/{id}/sharing").to_pandas().drop_duplicates(ignore_index=True)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def claims(key: tuple[str, str], id: str) -> list[dict[str, Any]]:
+    """The claims of a comparison with their verdicts; empty where it was made before there were any."""
+    run, name = Run(key[0]), f"comparisons/{id}/claims.json"
+    return run.json(name) if run.has(name) else []
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

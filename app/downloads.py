@@ -1,8 +1,10 @@
 """Tables as files to keep. A spreadsheet that opens one must show what a model wrote, not compute it."""
 
 import re
+from collections.abc import Callable
 
 import pandas as pd
+import streamlit as st
 
 # What a spreadsheet takes for a formula. A plain number, such as -2 or +1.5e3, is none.
 _FORMULA = re.compile(r"^[\t\r\n ]*[=+\-@＝＋－＠]")
@@ -23,6 +25,20 @@ def csv(frame: pd.DataFrame) -> bytes:
             made[column] = [inert(value) for value in made[column]]
     # With both in the line's end both are quoted inside a cell.
     return made.to_csv(index=False, lineterminator="\r\n").encode()
+
+
+def button(frame: Callable[[], pd.DataFrame], name: str, label: str = "Download CSV", help: str | None = None) -> None:
+    """A button that hands out a table; it is made when it is asked for. name: of the file, without ending."""
+    st.download_button(
+        label,
+        lambda: csv(frame()),
+        on_click="ignore",
+        file_name=f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        help=help,
+        key=f"csv_{name}",
+    )
 
 
 def inert(value: object) -> object:

@@ -11,23 +11,20 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from dsl_probe import groups
+from dsl_probe import groups, shown
 from dsl_probe.types import UserError
 
-_CONTROL = {c: chr(0x2400 + c) for c in range(32) if chr(c) not in "\n\t"} | {0x7F: "\u2421"}
-# Marks that turn the reading direction of what follows; a trace could use them to show what it does not say.
-_CONTROL |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0x80, 0xA0)], "\ufffd")
 _NAMES = ("overview", "claims", "motifs", "lexicon", "traces", "sharing", "compare", "probes", "effects")
 PAGES = {name: f"app_pages/{name}.py" for name in _NAMES}
 
 
 def visible(text: str | None) -> str:
-    """Text with control characters and direction overrides made visible.
+    """Text in which nothing acts or hides (see `dsl_probe.shown`); one character for each.
 
-    >>> visible("a\\x00b")
-    'a␀b'
+    >>> visible("a\\x00b"), visible(None)
+    ('a␀b', '')
     """
-    return (text or "").translate(_CONTROL)
+    return shown.visible(text or "")
 
 
 def one_line(text: str | None, most: int = 80) -> str:
@@ -73,6 +70,11 @@ def interval(three: list[float] | tuple[float, float, float] | None, digits: int
 def number(value: float | None, digits: int = 3) -> str:
     """A number, or an em dash where there is none."""
     return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def height(rows: int, most: int = 360) -> int:
+    """Pixels of a table: its rows with their head, `most` at most; an empty one shows its head."""
+    return min(35 * (rows + 1) + 3, most)
 
 
 def params(**more: Any) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import compared
 import labels
+import lexicons
 import numpy as np
 import states
 import streamlit as st
@@ -102,7 +104,7 @@ def at_place(units: dict, place: int) -> Marked:
 
 
 def _discoveries(run: Run, mark: Mark, mined: tuple[str, str], units: dict) -> Marked:
-    patterns = data.discovery_patterns(data.key(run, f"compare.{mark.comparison}"), mined, mark.comparison)
+    patterns = compared.discovery_patterns(data.key(run, f"compare.{mark.comparison}"), mined, mark.comparison)
     patterns = {p: which for p, which in patterns.items() if len(p) >= mark.least}
     found = [
         (a, b, which.lower(), f"over-represented in {which}")
@@ -139,7 +141,7 @@ def _forms(mined: tuple[str, str], units: dict) -> Sequence[str]:
 
 def motif_names(mined: tuple[str, str]) -> dict[str, str]:
     """Id -> text of the lexicon's entries."""
-    lexicon = data.lexicon(mined)
+    lexicon = lexicons.lexicon(mined)
     return {} if lexicon is None else dict(zip(lexicon["motif_id"], lexicon["text"], strict=True))
 
 

@@ -3,6 +3,7 @@
 import charts
 import interval_charts
 import labels
+import lexicons
 import streamlit as st
 import uses
 
@@ -31,7 +32,7 @@ def rates(key: tuple[str, str], motif_id: str) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(36 * (len(frame) + 1) + 4, 390),
+        height=labels.height(len(frame), 390),
         alt="Counts of the motif by model and domain",
         column_config={
             "rate": number("per 1,000", format="%.3f"),
@@ -80,7 +81,7 @@ def place(key: tuple[str, str], motif_id: str) -> None:
             st.dataframe(
                 found.assign(unit=[labels.one_line(u, 60) for u in found["unit"]], share=100 * found["share"]),
                 hide_index=True,
-                height=min(36 * (len(found) + 1) + 4, 300),
+                height=labels.height(len(found), 300),
                 alt=title,
                 column_config={
                     "unit": st.column_config.TextColumn(width="medium", pinned=True),
@@ -95,7 +96,7 @@ def place(key: tuple[str, str], motif_id: str) -> None:
 
 def over_training(run: Run, motif_id: str) -> None:
     """Share of the traces that hold the motif, over the steps of each training run."""
-    series, events = data.growth(data.key(run, "mine", "growth"))
+    series, events = lexicons.growth(data.key(run, "mine", "growth"))
     own = series[(series["id"] == motif_id) & (series["kind"].isin(["motif", "unit"]))]
     if own.empty:
         st.caption("It was not followed over training: too few traces of a training run hold it.")
@@ -107,6 +108,7 @@ def over_training(run: Run, motif_id: str) -> None:
     st.dataframe(
         change[names],
         hide_index=True,
+        placeholder="—",
         alt="Change of the motif over training",
         column_config={
             "run": st.column_config.TextColumn("training run", width=240),

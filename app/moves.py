@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import downloads
 import labels
 import pandas as pd
 import streamlit as st
@@ -119,8 +120,7 @@ def drawn(nodes: pd.DataFrame, edges: pd.DataFrame, chosen: int) -> tuple[dict[s
         "data": points,
         "links": links,
     }
-    tools = {"feature": {"saveAsImage": {"type": "svg", "name": "moves", "title": "as picture"}}, "right": 4, "top": 4}
-    return {"series": [series], "tooltip": {"show": False}, "toolbox": tools}, codes
+    return {"series": [series], "tooltip": {"show": False}}, codes
 
 
 def _label(text: str) -> str:
@@ -158,11 +158,17 @@ def show(key: tuple[str, str], group: str, language: str | None, key_of: str) ->
         on_select=lambda: _take(clicked, box, codes, {code: title for title, code in titles.items()}),
         alt="The graph of moves: which entry follows which",
     )
+    downloads.button(
+        lambda: edges.assign(**{end: nodes["label"].loc[edges[end]].to_numpy() for end in ("source", "target")}),
+        f"moves.{group}.{language or 'lexicon'}{key_of}",
+        help="every pair of moves, one right after the other",
+    )
     beside = neighbours(nodes, edges, chosen)
     beside["move"] = [labels.one_line(m, 200) for m in beside["move"]]
     for side, title in (("before", "Right before it"), ("after", "Right after it")):
         part = beside[beside["side"] == side].drop(columns="side")
-        st.markdown(f"**{title}**: {len(part):,} moves, {int(part['count'].sum()):,} times")
+        several = "move" if len(part) == 1 else "moves"
+        st.markdown(f"**{title}**: {len(part):,} {several}, {int(part['count'].sum()):,} times")
         st.dataframe(
             part.head(_TABLE),
             hide_index=True,

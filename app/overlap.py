@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import compared
+import lexicons
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -35,7 +37,7 @@ def vocabularies(key: tuple[str, str], mined: tuple[str, str], id: str) -> Vocab
     from dsl_probe.share.domains import counts_by_domain
 
     run = Run(key[0])
-    config = data.comparison_record(run, id)["config"]
+    config = compared.comparison_record(run, id)["config"]
     corpus = Corpus.load(run, group_columns(config["a"], config["b"]))
     rows = [select_rows(corpus.traces, config[side]) for side in "ab"]
     if config.get("drop_truncated"):
@@ -108,7 +110,7 @@ def diversities(key: tuple[str, str], mined: tuple[str, str], id: str) -> pd.Dat
 def models_of(traces: tuple[str, str], group: str) -> tuple[list[str], bool]:
     """Models or training runs that a group's traces are of, and whether it holds all traces of these."""
     facts = data.trace_facts(traces)
-    rows = data.rows_of(traces, group)
+    rows = lexicons.rows_of(traces, group)
     names = sorted(facts["group"].iloc[rows].astype(str).unique())
     return names, int(facts["group"].isin(names).sum()) == len(rows)
 

@@ -1,11 +1,14 @@
 """What the page Sharing shows below its maps: differences by pair, the motifs of the overlap, rarefaction."""
 
+from collections.abc import Callable
+
 import interval_charts
 import labels
+import opened
 import overlap
 import pandas as pd
 import streamlit as st
-from compare_panels import number, paged
+from compare_panels import number, paged, safely
 
 import data
 from dsl_probe.store import Run
@@ -47,7 +50,7 @@ def differences(run: Run, id: str, groups: list[str]) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(36 * (len(frame) + 1) + 4, 300),
+        height=labels.height(len(frame), 300),
         alt="Differences in sharing",
         column_config={
             "domain_a": "domain",
@@ -101,7 +104,7 @@ def motifs(run: Run, groups: list[str], part: pd.DataFrame) -> None:
             text=[labels.one_line(t, 200) for t in shown["text"]], part=100 * shown["part"]
         ),
         hide_index=True,
-        height=min(36 * (len(shown) + 1) + 4, 360),
+        height=labels.height(len(shown)),
         alt="Motifs of the overlap",
         column_config={
             "text": st.column_config.TextColumn("motif", width=220, pinned=True),
@@ -148,7 +151,7 @@ def rarefaction(run: Run, id: str, groups: list[str]) -> None:
             ["group", "domain", "at", "value", "ci_low", "ci_high", "n"]
         ],
         hide_index=True,
-        height=min(36 * (len(last) + 1) + 4, 250),
+        height=labels.height(len(last), 250),
         alt="Different words in equal amounts of text",
         column_config={
             "at": number("words drawn", format="localized"),
@@ -186,15 +189,16 @@ def rarefaction(run: Run, id: str, groups: list[str]) -> None:
 
 def show(run: Run, id: str, groups: list[str], part: pd.DataFrame) -> None:
     """The panels."""
-    from compare_panels import safely
 
-    by_pair, common, curves = st.tabs(["A − B by pair of domains", "What makes the overlap", "Rarefaction"])
-    counted = may_read(run)
-    with by_pair:
-        if counted:
-            safely(differences, run, id, groups)
-    with common:
-        safely(motifs, run, groups, part)
-    with curves:
-        if counted:
-            safely(rarefaction, run, id, groups)
+    def counted(panel: Callable[..., None]) -> None:
+        if may_read(run):
+            safely(panel, run, id, groups)
+
+    opened.tabs(
+        {
+            "A − B by pair of domains": lambda: counted(differences),
+            "What makes the overlap": lambda: safely(motifs, run, groups, part),
+            "Rarefaction": lambda: counted(rarefaction),
+        },
+        "sharing_tab",
+    )

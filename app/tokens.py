@@ -212,7 +212,8 @@ def pieces(
     both = (token[:-1] * (len(spans) + 1) + mark[:-1]) * 2 + grey[:-1]
     number = {start: n for n, start in enumerate(steps, 1) if start < len(text)}
     cuts = sorted({0, *(np.flatnonzero(np.diff(both)) + 1).tolist(), *number, len(text)})
-    made = []
+    # As a whole: a cut may stand inside of what is one character to a reader.
+    words, made = labels.visible(text), []
     for low, high in itertools.pairwise(cuts):
         if low == high:
             continue
@@ -222,7 +223,7 @@ def pieces(
         level, tip = shades[token[low] - 1][2:] if token[low] else (0, "")
         classes = " ".join(filter(None, [kind, "echo" * int(grey[low])]))
         step = [number[low]] if low in number else []
-        made.append([labels.visible(text[low:high]), classes, note, round(level, 3), tip, *step])
+        made.append([words[low:high], classes, note, round(level, 3), tip, *step])
     return made
 
 

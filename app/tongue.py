@@ -3,7 +3,9 @@
 from typing import Any
 
 import charts
+import downloads
 import labels
+import lexicons
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -32,7 +34,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     """Words and phrases beyond the reference, and the variants of the selected one; which of them another language
     has."""
     key, counts = key_of(run, id), run.counts(f"language.{id}")
-    table = data.private_lexicon(key, id)
+    table = lexicons.private_lexicon(key, id)
     if table is None:
         st.caption("There was no reference, so what is this group's own cannot be told.")
         return
@@ -49,13 +51,13 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     columns = ["text", "kind", "count", "reference_count", "g2", "support", "problems", "domains"]
     columns += ["exact_share", "variants"]
     if other is not None:
-        theirs = data.private_lexicon(key_of(run, other), other)
+        theirs = lexicons.private_lexicon(key_of(run, other), other)
         shown["shared"] = table["text"].isin([] if theirs is None else theirs["text"])
         columns.insert(1, "shared")
     picked = st.dataframe(
         shown[columns],
         hide_index=True,
-        height=360,
+        height=labels.height(len(shown)),
         key=f"private_{id}",
         on_select="rerun",
         selection_mode="single-row",
@@ -79,11 +81,11 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
     chosen = table.iloc[rows[0] if rows and rows[0] < len(table) else 0]
     if chosen["kind"] == "phrase":
         st.markdown(f"**Variants of** {labels.code(chosen['text'], 200)}")
-        variants: pd.DataFrame = data.variants(key, chosen["motif_id"], f"languages/{id}/")
+        variants: pd.DataFrame = lexicons.variants(key, chosen["motif_id"], f"languages/{id}/")
         st.dataframe(
             variants.assign(text=[labels.one_line(t, 300) for t in variants["text"]])[["text", "count"]],
             hide_index=True,
-            height=220,
+            height=labels.height(len(variants), 220),
             key=f"variants_{id}",
             alt="Variants of the phrase",
             column_config={"text": st.column_config.TextColumn("as it is written", width=420)},
@@ -93,7 +95,7 @@ def lexicon(run: Run, id: str, other: str | None = None) -> None:
 @st.cache_data(max_entries=16, show_spinner=False)
 def lexicon_of_two(key: tuple[str, str], groups: tuple[str, str]) -> pd.DataFrame | None:
     """The run's lexicon with its uses by two groups, and uses a 100 traces; the most unequal first."""
-    entries = data.lexicon(key)
+    entries = lexicons.lexicon(key)
     if entries is None:
         return None
     uses = Run(key[0]).table("parse", ["motif_id", "trace_row", "echo"]).to_pandas()
@@ -101,7 +103,7 @@ def lexicon_of_two(key: tuple[str, str], groups: tuple[str, str]) -> pd.DataFram
     rank = pd.Index(entries["motif_id"]).get_indexer(uses["motif_id"])
     made = entries[["text", "count"]].copy()
     for name, group in zip(("first", "second"), groups, strict=True):
-        rows = data.rows_of(key, group)
+        rows = lexicons.rows_of(key, group)
         inside = np.isin(uses["trace_row"].to_numpy(), rows) & (rank >= 0)
         made[name] = np.bincount(rank[inside], minlength=len(entries))
         made[f"rate_{name}"] = 100 * made[name] / max(len(rows), 1)
@@ -158,7 +160,7 @@ def categories(grammar: dict[str, Any], key: str) -> None:
             {"category": [labels.one_line(n, 60) for n, _ in several], "units": [list(m[:200]) for _, m in several]}
         ),
         hide_index=True,
-        height=300,
+        height=labels.height(len(several), 300),
         key=f"categories_{key}",
         alt="Categories of units",
     )
@@ -178,11 +180,10 @@ def automaton(grammar: dict[str, Any], key: str) -> None:
         on_select="rerun",
         alt="The states of the automaton and what leads from one to another",
     )
+    names = [labels.one_line(name, 60) for name in grammar["names"]]
+    every = [{"from": a, "writes": names[c], "to": b, "uses": n} for a, c, b, n in grammar["edges"]]
+    downloads.button(lambda: pd.DataFrame(every), f"automaton.{key}", help="every edge of the automaton")
     parts = [part for part in picked["selection"]["selected"] if part["data_type"] == "node"]
     chosen = {at for part in parts for at in part["data_indices"]} or {0}
-    edges = [
-        {"from": a, "writes": labels.one_line(grammar["names"][c], 60), "to": b, "uses": n}
-        for a, c, b, n in grammar["edges"]
-        if a in chosen or b in chosen
-    ]
+    edges = [edge for edge in every if chosen & {edge["from"], edge["to"]}]
     st.dataframe(pd.DataFrame(edges), hide_index=True, key=f"edges_{key}", alt="Edges of the selected state")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from dsl_probe import commands
+from dsl_probe.shown import say
 from dsl_probe.types import UserError
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -33,12 +34,12 @@ def main(argv: list[str] | None = None) -> int:
         print(_version() if argv and argv[0] == "--version" else _usage())
         return 0 if argv else 2
     if argv[0] not in COMMANDS:
-        print(f"dsl-probe: {argv[0]!r} is no command; there are: {', '.join(COMMANDS)}.", file=sys.stderr)
+        say(f"dsl-probe: {argv[0]!r} is no command; there are: {', '.join(COMMANDS)}.")
         return 2
     try:
         return COMMANDS[argv[0]](argv[1:])
     except UserError as error:
-        print(f"dsl-probe: {error}", file=sys.stderr)
+        say(f"dsl-probe: {error}")
         return 2
     except KeyboardInterrupt:
         print("dsl-probe: interrupted; the same command goes on from here.", file=sys.stderr)

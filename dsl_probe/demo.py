@@ -1,6 +1,5 @@
 """The demo: the question on model organisms whose training we know, and on real models as far as their traces reach."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dsl_probe.collect.domains.worlds import NAMES as WORLDS
 from dsl_probe.collect.domains.worlds import STATE_WORDS
 from dsl_probe.collect.shipped import shipped_folder
+from dsl_probe.shown import say
 
 if TYPE_CHECKING:
     from dsl_probe.collect.sample import CollectConfig
@@ -176,4 +176,4 @@ def as_lines(report: dict[str, Any], out: Path, real: Path) -> list[str]:
 
 
 def _say(what: str) -> None:
-    print(f"demo: {what}", file=sys.stderr, flush=True)
+    say(f"demo: {what}")

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from dsl_probe import locks
 from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, write_json
 from dsl_probe.remote import Remote
-from dsl_probe.types import UserError
+from dsl_probe.types import SCHEMA_VERSION, UserError
 
 # What each stage owns. `{id}` stands for what follows the dot in the stage's name: a model, a comparison.
 STAGE_FILES = {
@@ -99,6 +99,11 @@ class Stages:
             raise UserError(
                 f"{self.name}/{name} is not as it was written: it is damaged, or was put there by hand. "
                 f"Delete it and run its stage again."
+            )
+        if record.get("schema_version", 1) > SCHEMA_VERSION:
+            raise UserError(
+                f"{self.name}/{name} has schema version {record['schema_version']}; this dsl-probe reads up to "
+                f"{SCHEMA_VERSION}. Install a newer one: pip install -U dsl-probe"
             )
         return record
 
@@ -223,6 +228,7 @@ class Stages:
         names = sorted(outputs)
         record = read_json(self.path / "stages" / f"{stage}.started.json") | {
             "stage": stage,
+            "schema_version": SCHEMA_VERSION,
             "seed": seed,
             "packages": _packages(),
             "git": _git_sha(),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROW_GROUP = 1_000
+_VERSION = b"dsl_probe.schema"
+NEWER = "Install a newer one: pip install -U dsl-probe"
 # Files of finished stages that were found as they were written, with inode, size and time.
 _checked: dict[Path, tuple[int, int, int]] = {}
 
@@ -53,7 +55,7 @@ class Run(Stages):
         if version > SCHEMA_VERSION:
             raise UserError(
                 f"{self.name} was written by a newer dsl-probe: it has schema version {version}, and this one reads "
-                f"up to {SCHEMA_VERSION}. Install a dsl-probe that reads version {version}: pip install -U dsl-probe"
+                f"up to {SCHEMA_VERSION}. {NEWER}"
             )
 
     @classmethod
@@ -79,6 +81,7 @@ class Run(Stages):
         import pyarrow.parquet as pq
 
         with replacing(self.path / name) as temporary:
+            table = table.cast(_versioned(table.schema))
             pq.write_table(table, temporary, compression="zstd", row_group_size=row_group, write_page_checksum=True)
         return name
 
@@ -102,7 +105,7 @@ class Run(Stages):
 
         with (
             replacing(self.path / name) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+            pq.ParquetWriter(temporary, _versioned(schema), compression="zstd", write_page_checksum=True) as writer,
         ):
             yield writer
 
@@ -158,13 +161,15 @@ class Run(Stages):
             )
         path = self.file(f"{name}.parquet")
         try:
-            return pq.read_table(
+            table = pq.read_table(
                 path, columns=columns, filters=filters, read_dictionary=dictionary, page_checksum_verification=True
             )
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(
                 f"{path} cannot be read: {error}. Find out what else is damaged: dsl-probe status {self.name} --verify"
             ) from error
+        _refuse_newer(path, table.schema.metadata)
+        return table
 
     def json(self, name: str) -> Any:
         """A JSON file of the run by its name."""
@@ -200,6 +205,7 @@ class Run(Stages):
             path = self.file(f"{name}.parquet")
             try:
                 file = pq.ParquetFile(path, page_checksum_verification=True)
+                _refuse_newer(path, file.schema_arrow.metadata)
                 for group in range(file.num_row_groups):
                     size = file.metadata.row_group(group).num_rows
                     here = wanted[slice(*np.searchsorted(wanted, [base, base + size]))]
@@ -241,6 +247,17 @@ class Run(Stages):
     def _configs(self, kind: str) -> dict[str, dict[str, Any]]:
         names = [name for name in self.stages() if kind_of(name) == kind]
         return {name.partition(".")[2]: (self.stage(name) or {})["config"] for name in names}
+
+
+def _versioned(schema: "pa.Schema") -> "pa.Schema":
+    return schema.with_metadata((schema.metadata or {}) | {_VERSION: str(SCHEMA_VERSION).encode()})
+
+
+def _refuse_newer(path: Path, metadata: dict[bytes, bytes] | None) -> None:
+    """A table from before tables had a version is of the first."""
+    said = (metadata or {}).get(_VERSION, b"1").decode("ascii", "replace")
+    if not said.isdecimal() or int(said) > SCHEMA_VERSION:
+        raise UserError(f"{path} has schema version {said}; this dsl-probe reads up to {SCHEMA_VERSION}. {NEWER}")
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[Path]:

@@ -72,6 +72,17 @@ def show(monkeypatch: pytest.MonkeyPatch):
     return run
 
 
+@pytest.fixture(scope="session")
+def shots():
+    """What drives the app in a browser: app/shots.py."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("app_shots", APP / "shots.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch):
     """module(name): a module of the app."""

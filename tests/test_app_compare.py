@@ -1,8 +1,6 @@
-"""The app's pages Compare, Sharing and Motifs, on small runs whose numbers are known."""
+"""The app's page Compare, on small runs whose numbers are known; open tabs of every page."""
 
-import json
 import shutil
-from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from hostile import MARKDOWN, MARKS, SCRIPT
 from pages import fine, table, words
 
 from dsl_probe.store import Run
-from dsl_probe.types import GROWTH, GROWTH_EVENTS, LEGIBILITY_CONTRAST, SHIFT
+from dsl_probe.types import LEGIBILITY_CONTRAST, SHIFT
 
 EVIL = f"{SCRIPT} {MARKDOWN} {MARKS}"
 A, B, BASE = "model=model-b", "model=model-a", "model=third"
@@ -64,14 +62,6 @@ def three(tiny_run: Path, tmp_path: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="module")
-def zorp(tiny_run: Path) -> str:
-    return Run(tiny_run).frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
-
-
-# ---- Compare
-
-
 @pytest.mark.parametrize("page", ["compare", "sharing"])
 def test_a_full_run_shows_without_complaint(show, tiny_run: Path, page: str):
     assert fine(show(page, tiny_run))
@@ -101,6 +91,24 @@ def test_three_groups_have_a_mark_for_each_pair(show, three: Run):
     assert len(table(at, "mark_0")) == (found["z"] < 0).sum() == int(pattern.split(" ")[0])
 
 
+@pytest.mark.parametrize(
+    ("page", "query", "held", "apart"),
+    [
+        ("compare", {"compare_tab": "Legibility"}, "outside - inside", "mark_0"),
+        ("compare", {}, "mark_0", "outside - inside"),
+        ("sharing", {"sharing_tab": "What makes the overlap"}, "part", "ci_low"),
+        ("motifs", {"motif": "zorp", "motif_tab": "Traces that hold it"}, "occurrences", "by_chance"),
+        ("overview", {"collected_tab": "By model and domain"}, "domain", "domains"),
+    ],
+)
+def test_the_tab_of_the_address_is_open_and_alone_worked_out(
+    show, three: Run, page: str, query: dict[str, str], held: str, apart: str
+):
+    columns = [set(frame.value.columns) for frame in show(page, three.path, comparison="three", **query).dataframe]
+    below = columns[1:] if page == "sharing" else columns
+    assert any(held in one for one in below) and not any(apart in one for one in below)
+
+
 def test_what_a_model_wrote_stays_text(show, three: Run):
     at = show("compare", three.path, comparison="three")
     assert table(at, "mark_0")["text"].str.contains("<script>", regex=False).any()
@@ -108,8 +116,8 @@ def test_what_a_model_wrote_stays_text(show, three: Run):
         assert not any("<script>" in element.value for element in kind)
 
 
-def test_matchings_are_counted_as_the_table_says(show, three: Run, module):
-    at = show("compare", three.path, comparison="three")
+def test_matchings_are_counted_as_the_table_says(show, three: Run):
+    at = show("compare", three.path, comparison="three", compare_tab="Matched and unmatched")
     frame = three.frame("comparisons/three/comparison", None, [("domain", "=", "all"), ("b", "=", B)])
     shown = table(at, "lost").set_index("matched")
     found = {
@@ -125,39 +133,41 @@ def test_matchings_are_counted_as_the_table_says(show, three: Run, module):
 
 
 def test_legibility_is_shown_inside_and_outside_the_rl_domains(show, three: Run):
-    at = show("compare", three.path, comparison="three")
+    legible = {"comparison": "three", "compare_tab": "Legibility"}
+    at = show("compare", three.path, **legible)
     row = table(at, "outside - inside").set_index("measure").loc["out_of_lexicon"]
     assert row["all"] == row["inside"] == row["outside"] == "+0.1000 [+0.0000, +0.2000]"
     assert row["outside - inside"] == "+0.0500 [-0.0500, +0.1500]"
     assert row["problems"] == 9
     # Of another pair its own difference, and no parts that were not measured.
-    other = show("compare", three.path, comparison="three", pair="model-b against third")
+    other = show("compare", three.path, **legible, pair="model-b against third")
     shown = next(f.value for f in other.dataframe if {"measure", "all"} <= set(f.value))
     assert shown["all"].tolist() == ["+0.2500 [+0.1500, +0.3500]"]
     assert "inside" not in shown
 
 
 def test_the_shift_is_shown_or_how_to_get_it(show, three: Run):
-    shown = next(f.value for f in show("compare", three.path, comparison="three").dataframe if "bits" in f.value.values)
+    at = show("compare", three.path, comparison="three", compare_tab="Shift a token")
+    shown = next(f.value for f in at.dataframe if "bits" in f.value.values)
     assert shown[["group", "domain", "value"]].to_numpy().tolist() == [
         ["model-b", "all", 0.5],
         ["model-b", "math", 0.5],
     ]
-    at = show("compare", three.path, comparison="b-vs-a")
+    at = show("compare", three.path, comparison="b-vs-a", compare_tab="Shift a token")
     assert fine(at)
     assert f"dsl-probe score {three.path} --model MODEL --against BASE" in words(at)
 
 
 def test_a_table_that_cannot_be_read_takes_nothing_else_off_the_page(show, three: Run):
     (three.path / "comparisons" / "three" / "legibility.parquet").write_bytes(b"nothing")
-    at = show("compare", three.path, comparison="three")
+    at = show("compare", three.path, comparison="three", compare_tab="Legibility")
     assert not at.exception
     assert "cannot be read" in words(at)
-    assert len(table(at, "mark_0")) and len(table(at, "lost"))
+    assert len(at.dataframe[0].value) and len(table(show("compare", three.path, comparison="three"), "mark_0"))
 
 
 def test_accuracy_against_answers_is_worked_out_of_the_traces(show, tiny_run: Path):
-    at = show("compare", tiny_run)
+    at = show("compare", tiny_run, compare_tab="Accuracy against tokens")
     assert "No curve was stored" in words(at)
     at.toggle(key="curve_of_traces").set_value(True).run()
     assert fine(at)
@@ -182,158 +192,3 @@ def test_ranks_run_on_over_the_pages(show, tiny_run: Path):
     z = Run(tiny_run).frame("comparisons/b-vs-a/comparison", ["z", "domain", "matched"])
     z = z[(z["domain"] == "all") & (z["matched"] == "equal units")]["z"].abs()
     assert shown["z"].abs().to_numpy() == pytest.approx(np.sort(z)[::-1][:200])
-
-
-# ---- Sharing
-
-
-def keys(module, run: Run, id: str = "b-vs-a") -> tuple:
-    data = module("data")
-    return data.key(run, f"compare.{id}"), data.key(run, "traces", "mine"), id
-
-
-def test_the_difference_of_the_only_pair_is_that_of_the_comparison(show, tiny_run: Path):
-    at = show("sharing", tiny_run)
-    run = Run(tiny_run)
-    shown = table(at, "n").iloc[0]
-    assert shown[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(
-        run.counts("compare.b-vs-a")["sharing_difference"]
-    )
-    assert shown["n"] == 60
-
-
-def test_rarefaction_is_the_mean_of_random_draws(tiny_run: Path, module):
-    overlap = module("overlap")
-    arguments = keys(module, Run(tiny_run))
-    frame = overlap.rarefaction(*arguments)
-    words = overlap.vocabularies(*arguments).by_domain[0]["math"]
-    tokens = np.repeat(np.arange(words.shape[1]), np.asarray(words.sum(0)).ravel().astype(int))
-    rng = np.random.default_rng(0)
-    own = frame[(frame["side"] == 0) & (frame["domain"] == "math")]
-    for at in own["at"].iloc[[0, 4]]:
-        drawn = [len(set(rng.choice(tokens, at, replace=False))) for _ in range(600)]
-        assert own.loc[own["at"] == at, "value"].iloc[0] == pytest.approx(np.mean(drawn), abs=0.3)
-    assert (own["n"] == len(tokens)).all()
-    assert frame.groupby(["side", "domain"])["at"].max().nunique() == 1
-
-
-def test_the_motifs_of_the_overlap_are_those_of_the_traces(show, tiny_run: Path):
-    at = show("sharing", tiny_run, overlap_group="A: model-b")
-    run = Run(tiny_run)
-    zorp = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
-    where = run.frame("occurrences", ["trace_row", "echo"], [("motif_id", "=", zorp)])
-    domain = np.array(run.traces(["domain"])["domain"])[where.loc[~where["echo"], "trace_row"]]
-    row = table(at, "part").set_index("text").loc["zorp"]
-    assert row["count_a"] + row["count_b"] == len(domain)
-    assert {row["count_a"], row["count_b"]} == {(domain == "math").sum(), (domain == "logic").sum()}
-    assert table(at, "part")["length"].eq(1).all()
-    # The other group never says it; the topic's words stand in one domain alone.
-    other = show("sharing", tiny_run, overlap_group="B: model-a")
-    assert "zorp" not in set(table(other, "part")["text"])
-    at.selectbox(key="overlap_which").select("in math alone").run()
-    assert {"number", "equation", "fraction", "divide"} <= set(table(at, "part")["text"])
-
-
-# ---- a motif
-
-
-def test_rates_are_those_that_were_mined(show, tiny_run: Path, zorp: str):
-    at = show("motifs", tiny_run, motif=zorp)
-    assert fine(at)
-    names = ["model", "domain", "count", "support", "problems", "units"]
-    shown = table(at, "of_problems").set_index(["model", "domain"])
-    mined = Run(tiny_run).frame("counts", names, [("motif_id", "=", zorp)]).set_index(["model", "domain"])
-    assert len(mined) == 2 and len(shown) == 4
-    assert (shown.loc[mined.index, names[2:]] == mined).all(axis=None)
-    rest = shown.drop(index=mined.index)
-    assert (rest["count"] == 0).all() and rest["ci_low"].isna().all()
-    own = shown.loc[mined.index]
-    assert (own["ci_low"] < own["rate"]).all() and (own["rate"] < own["ci_high"]).all()
-    assert own["rate"].to_numpy() == pytest.approx(1000 * mined["count"] / mined["units"])
-
-
-def test_with_equal_text_a_ratio_has_the_interval_of_a_mean(module):
-    from scipy.stats import t
-
-    ratio = module("uses").ratio
-    x = np.random.default_rng(0).poisson(3, 20).astype(float)
-    low, high = t.interval(0.95, 19, x.mean(), x.std(ddof=1) / np.sqrt(20))
-    assert ratio(x, np.full(20, 50.0)) == pytest.approx((x.mean() / 50, low / 50, high / 50))
-    assert np.isnan(ratio(np.zeros(20), np.full(20, 50.0))[1:]).all()
-    assert np.isnan(ratio(np.zeros(2), np.zeros(2))[0])
-
-
-def test_dispersion_is_half_the_distance_of_the_shares(show, tiny_run: Path, zorp: str):
-    shown = table(show("motifs", tiny_run, motif=zorp), "by_chance").set_index(["model", "domain"])
-    run = Run(tiny_run)
-    facts = run.traces(["model", "domain", "problem_id"])
-    where = run.frame("occurrences", ["trace_row", "echo"], [("motif_id", "=", zorp)])
-    facts["uses"] = np.bincount(where.loc[~where["echo"], "trace_row"], minlength=len(facts))
-    facts["text"] = [sum(flag == 0 for flag in f) for f in run.all_shards("units", ["flags"])["flags"].to_pylist()]
-    own = (
-        facts[(facts["model"] == "model-b") & (facts["domain"] == "math")].groupby("problem_id")[["uses", "text"]].sum()
-    )
-    share = own / own.sum()
-    row = shown.loc[("model-b", "math")]
-    assert row["dispersion"] == pytest.approx((share["uses"] - share["text"]).abs().sum() / 2)
-    assert 0 < row["by_chance"] < 1
-
-
-def test_places_and_neighbours_are_those_of_the_texts(tiny_run: Path, zorp: str, module):
-    uses, data, run = module("uses"), module("data"), Run(tiny_run)
-    key = data.key(run, "traces", "mine")
-    before, after, n = uses.neighbours(key, zorp)
-    truth: tuple[Counter, Counter] = (Counter(), Counter())
-    for text in run.traces(["text"])["text"]:
-        said = text.split()
-        for i in (i for i, word in enumerate(said) if word == "zorp"):
-            truth[0][said[i - 1]] += 1
-            truth[1][said[i + 1]] += 1
-    for shown, counted in zip((before, after), truth, strict=True):
-        assert dict(zip(shown["unit"], shown["count"], strict=True)) == counted
-        assert shown["share"].sum() == pytest.approx(1) and n == counted.total()
-        assert (shown["problems"] <= shown["count"]).all()
-    places = uses.places(key, zorp)
-    where = run.frame("occurrences", ["trace_row", "start"], [("motif_id", "=", zorp)])
-    lengths = [len(ids) for ids in run.all_shards("units", ["ids"])["ids"].to_pylist()]
-    tenths = Counter(10 * start // lengths[row] for row, start in where.to_numpy().tolist())
-    assert places["series"].unique().tolist() == ["model-b"]
-    assert places["value"].to_numpy() == pytest.approx([tenths[k] / n for k in range(10)])
-    assert places["at"].tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
-
-
-def test_the_first_and_last_unit_have_the_ends_beside_them(tmp_path: Path, module):
-    import dsl_probe
-
-    run = dsl_probe.Run.create(tmp_path / "run")
-    lines = [json.dumps({"text": "zorp middle zorp", "problem_id": str(k), "model": "m"}) for k in range(8)]
-    (tmp_path / "t.jsonl").write_text("\n".join(lines), "utf-8")
-    dsl_probe.import_traces(run, [tmp_path / "t.jsonl"])
-    dsl_probe.mine_motifs(run, dsl_probe.MineConfig(min_traces=2, min_problems=2, q=1.0), executor="process:1")
-    uses, data = module("uses"), module("data")
-    found = run.frame("motifs", ["motif_id", "text"]).set_index("text")["motif_id"]
-    assert "zorp" in found
-    before, after, n = uses.neighbours(data.key(run, "traces", "mine"), found["zorp"])
-    assert n == 16
-    assert dict(zip(before["unit"], before["count"], strict=True)) == {uses.BEGINNING: 8, "middle": 8}
-    assert dict(zip(after["unit"], after["count"], strict=True)) == {uses.END: 8, "middle": 8}
-
-
-def test_growth_over_training_is_shown_where_it_was_followed(show, three: Run, zorp: str):
-    assert "Over training" not in [tab.label for tab in show("motifs", three.path, motif=zorp).tabs]
-    about = {"run": "r", "kind": "motif", "id": zorp, "text": "zorp"}
-    rows = [about | {"step": s, "value": s / 100, "ci_low": 0.0, "ci_high": 1.0, "n": 9} for s in (0, 50)]
-    event = dict.fromkeys(GROWTH_EVENTS.names) | about
-    event |= {"first": 0.0, "highest": 0.5, "last": 0.5, "growth": 0.5, "birth": 50, "p_adj": 0.01}
-    run = three
-    run.begin("growth", {}, {}, False)
-    written = [
-        run.write_table("growth.parquet", pa.Table.from_pylist(rows, GROWTH)),
-        run.write_table("growth_events.parquet", pa.Table.from_pylist([event], GROWTH_EVENTS)),
-    ]
-    run.finish("growth", written, {}, seed=0)
-    at = show("motifs", run.path, motif=zorp)
-    assert fine(at) and "Over training" in [tab.label for tab in at.tabs]
-    assert table(at, "birth")[["run", "last", "birth"]].to_numpy().tolist() == [["r", 0.5, 50]]
-    other = show("motifs", run.path, motif="so")
-    assert "not followed over training" in words(other)

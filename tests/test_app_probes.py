@@ -90,7 +90,7 @@ def test_arm_and_placebo_of_one_trace_stand_beside_each_other(show, full: Run, p
 
 
 def test_a_motif_shows_what_it_carries(show, full: Run, motif: str):
-    at = show("motifs", full.path, motif="zorp")
+    at = show("motifs", full.path, motif="zorp", motif_tab="What it carries")
     assert fine(at)
     by_domain = [f.value for f in at.dataframe if "strongest control" in f.value.columns]
     assert [frame["AUROC"].round(2).tolist() for frame in by_domain] == [[0.91, 0.82], [0.94, 0.85]]
@@ -103,7 +103,7 @@ def test_a_motif_shows_what_it_carries(show, full: Run, motif: str):
 
 
 def test_a_motif_without_probes_says_so(show, full: Run):
-    at = show("motifs", full.path, motif="the")
+    at = show("motifs", full.path, motif="the", motif_tab="What it carries")
     assert fine(at) and "No probe was fitted at this motif" in words(at)
 
 

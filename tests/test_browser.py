@@ -1,6 +1,5 @@
 """The app in a real browser: the reader's spans, links between pages, and no request beyond this machine."""
 
-import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -9,19 +8,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from corpus import write_jsonl
 
-SHOTS = Path(__file__).resolve().parents[1] / "app" / "shots.py"
-
-
-def load_shots():
-    spec = importlib.util.spec_from_file_location("app_shots", SHOTS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.browser
-def test_from_motif_to_trace(tiny_run: Path, tmp_path: Path):
-    shots = load_shots()
+def test_from_motif_to_trace(shots, tiny_run: Path, tmp_path: Path):
     import dsl_probe
 
     shutil.copytree(tiny_run, tmp_path / "run")
@@ -102,12 +91,12 @@ def test_from_motif_to_trace(tiny_run: Path, tmp_path: Path):
 
 
 @pytest.mark.browser
-def test_from_probes_and_effects_to_trace(tiny_run: Path):
+def test_from_probes_and_effects_to_trace(shots, tiny_run: Path):
     import made_probes as made
 
     import dsl_probe
 
-    shots, run = load_shots(), dsl_probe.Run(tiny_run)
+    run = dsl_probe.Run(tiny_run)
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     zorp = run.frame("motifs", ["motif_id"], [("text", "=", "zorp")])["motif_id"][0]
     probes = made.probe_rows("correct") + made.probe_rows(f"motif:{zorp}", 0.05)

@@ -3,16 +3,14 @@
 from pathlib import Path
 
 import pytest
-from test_browser import load_shots
 
 import dsl_probe
 
 
 @pytest.mark.browser
-def test_two_traces_and_two_languages(tiny_run: Path):
+def test_two_traces_and_two_languages(shots, tiny_run: Path):
     run = dsl_probe.Run(tiny_run)
     dsl_probe.learn_language(run, dsl_probe.LanguageConfig(group="model=model-a", reference="model=model-b", name="a"))
-    shots = load_shots()
     facts = run.traces(["model", "text", "problem_id"])
     row = int(facts.index[facts["model"] == "model-b"][0])
     errors = []

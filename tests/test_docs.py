@@ -266,3 +266,10 @@ def test_every_option_and_every_table_stands_in_the_reference(generate):
         of_command = text.split(f"## dsl-probe {name}\n")[1].split("\n## ")[0]
         fields = re.findall(r"^\| `(--[\w.-]+)", of_command, re.MULTILINE)
         assert "--json" in fields and len(fields) == len(set(fields)), command
+
+
+def test_pictures_are_there_and_small():
+    shown = [(page, path) for page in PAGES for path in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text("utf-8"))]
+    assert shown and all((page.parent / path).is_file() for page, path in shown)
+    sizes = [path.stat().st_size for path in (DOCS / "img").glob("*.png")]
+    assert max(sizes) < 250_000 and sum(sizes) < 2_500_000

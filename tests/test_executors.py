@@ -11,8 +11,11 @@ import pytest
 
 import dsl_probe
 from dsl_probe.cli import main
+from dsl_probe.collect.capture import CaptureConfig, capture_states
 from dsl_probe.collect.sample import CollectConfig, collect
+from dsl_probe.engine import map_shards
 from dsl_probe.executors import executor_of, parse_executor
+from dsl_probe.probe.stage import ProbeConfig, probe
 from dsl_probe.share.validate import ValidateConfig, validate
 from dsl_probe.types import UserError
 
@@ -62,10 +65,10 @@ def job(run: dsl_probe.Run, executor: str, meanwhile=lambda run: None) -> dict[s
     config = dsl_probe.MineConfig(min_traces=3, min_problems=3, q=1.0)
     dsl_probe.mine_motifs(run, config, executor=executor)
     dsl_probe.compare(run, a="sample=0", b="sample=1", permutations=99, min_problems=3, name="c")
-    capture = dsl_probe.CaptureConfig(model=MODEL, layers=(1, 2), at=("steps",), device="cpu", name="m")
-    dsl_probe.capture_states(run, capture)
-    probing = dsl_probe.ProbeConfig(targets=("last", "next"), least=5, readout_traces=2, controls=False, transfer=False)
-    dsl_probe.probe(run, probing, executor=executor)
+    capture = CaptureConfig(model=MODEL, layers=(1, 2), at=("steps",), device="cpu", name="m")
+    capture_states(run, capture)
+    probing = ProbeConfig(targets=("last", "next"), least=5, readout_traces=2, controls=False, transfer=False)
+    probe(run, probing, executor=executor)
     asked = ValidateConfig(
         "model=sft", splits=2, permutations=99, min_problems=3, min_units=5, name="v", spikes=("nonce",)
     )
@@ -144,7 +147,7 @@ def test_a_ray_task_whose_worker_is_killed_is_done_again(tmp_path, cluster):
     for model in (False, True):
         with executor_of("ray", folder=tmp_path, model=model) as pool:
             assert pool is not None and pool.workers == 2
-            assert list(dsl_probe.engine.map_shards(do, list(range(9)), pool)) == [k * k for k in range(9)]
+            assert list(map_shards(do, list(range(9)), pool)) == [k * k for k in range(9)]
         assert (tmp_path / "died").exists()
         (tmp_path / "died").unlink()
 
@@ -165,7 +168,7 @@ def test_words_of_an_error_come_back_from_any_engine(tmp_path):
 
     for spec in ("process:2", "slurm,cluster=local"):
         with executor_of(spec, folder=tmp_path / "jobs") as pool, pytest.raises(UserError, match="number 4 is not"):
-            list(dsl_probe.engine.map_shards(refuse, [4], pool, retries=0))
+            list(map_shards(refuse, [4], pool, retries=0))
 
 
 def test_slurm_where_there_is_none_is_told(tmp_path):

@@ -16,7 +16,6 @@ import hostile
 import pyarrow as pa
 import pytest
 from corpus import rows, write_jsonl
-from test_browser import load_shots
 
 import dsl_probe
 from dsl_probe import files
@@ -339,7 +338,7 @@ def test_the_command_writes_the_file(tiny_run, tmp_path, capsys):
 
 
 @pytest.mark.browser
-def test_in_a_browser_nothing_is_fetched_run_or_cut_off(evil, tmp_path):
+def test_in_a_browser_nothing_is_fetched_run_or_cut_off(shots, evil, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(export(evil, "report", "html"))
     # Of every figure the box of each text against that of the figure, in its own units.
@@ -347,7 +346,7 @@ def test_in_a_browser_nothing_is_fetched_run_or_cut_off(evil, tmp_path):
         const b = t.getBBox(), v = s.viewBox.baseVal;
         return b.x < -1 || b.x + b.width > v.width + 1 || b.y < -1 || b.y + b.height > v.height + 1;
     }).map(t => t.textContent))"""
-    with load_shots().chromium() as browser:
+    with shots.chromium() as browser:
         for width in (1280, 390):
             asked, said = [], []
             context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)

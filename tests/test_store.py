@@ -3,10 +3,11 @@
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dsl_probe.cli import main
-from dsl_probe.files import replacing
+from dsl_probe.files import file_hash, replacing
 from dsl_probe.store import Run, find_runs
 from dsl_probe.types import UserError
 
@@ -145,3 +146,50 @@ def test_imported_and_collected_traces_never_share_a_run(tmp_path, first, second
         if run.stage(first) is None:
             run.finish(first, [run.write_shard("traces", 0, pa.table({"n": [1]}))], {})
     assert run.has_shard("traces", 0) and run.counts(first) == {}
+
+
+def test_what_a_newer_version_wrote_is_refused_with_the_version(tmp_path, monkeypatch):
+    monkeypatch.setattr("dsl_probe.store.SCHEMA_VERSION", 3)
+    run = Run.create(tmp_path / "r")
+    name = run.write_table("motifs.parquet", pa.table({"a": [1]}))
+    with run.table_writer("counts.parquet", pa.schema([("a", pa.int64())])) as writer:
+        writer.write_table(pa.table({"a": [1]}))
+    assert run.table("motifs").equals(run.table("counts"))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"version 3, and this one reads up to 1. Install a newer"):
+        Run(tmp_path / "r")
+    (run.path / "run.json").write_text('{"schema_version": 1, "name": "r"}')
+    for table in ("motifs", "counts"):
+        with pytest.raises(UserError, match=rf"{table}.parquet has schema version 3; this dsl-probe reads up to 1"):
+            Run(run.path).table(table)
+    monkeypatch.setattr("dsl_probe.stages.SCHEMA_VERSION", 2)
+    run.begin("mine", {}, {})
+    run.finish("mine", [name], {})
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"mine.json has schema version 2; this dsl-probe reads up to 1"):
+        Run(run.path).stage("mine")
+
+
+def test_tables_and_records_of_before_there_were_digests_are_read(tmp_path):
+    run = Run.create(tmp_path / "r")
+    run.begin("mine", {}, {})
+    run.finish("mine", [run.write_table("motifs.parquet", pa.table({"a": [1]}))], {"motifs": 1})
+    path = run.path / "stages/mine.json"
+    record = json.loads(path.read_text())
+    pq.write_table(pa.table({"a": [1]}), run.path / "motifs.parquet")
+    record["outputs"]["motifs.parquet"] = file_hash(run.path / "motifs.parquet")
+    kept = ("config", "counts", "git", "inputs", "outputs", "packages", "seed", "stage")
+    path.write_text(json.dumps({name: record[name] for name in kept}))
+    old = Run(run.path)
+    assert old.counts("mine") == {"motifs": 1} and old.table("motifs")["a"].to_pylist() == [1]
+    assert [s.state for s in old.status(verify=True)] == ["done"]
+
+
+def test_a_record_that_was_changed_is_refused(tmp_path):
+    run = Run.create(tmp_path / "r")
+    run.begin("mine", {}, {})
+    run.finish("mine", [run.write_table("motifs.parquet", pa.table({"a": [1]}))], {"motifs": 167})
+    path = run.path / "stages/mine.json"
+    path.write_text(path.read_text().replace("167", "767"))
+    with pytest.raises(UserError, match=r"stages/mine.json is not as it was written"):
+        run.stage("mine")

@@ -1,5 +1,6 @@
 """Claims: what the design sets out to test, each with its verdict, its evidence and what threatens it."""
 
+import compared
 import labels
 import pandas as pd
 import states
@@ -65,10 +66,10 @@ st.title("Claims")
 done = states.need_comparisons(run)
 id = states.choose_comparison(done)
 states.warn_if_stale(run, f"compare.{id}")
-config = data.comparison_record(run, id)["config"]
+config = compared.comparison_record(run, id)["config"]
 groups = [f"A: {config['a']}", f"B: {config['b']}", *([f"base: {config['base']}"] if config["base"] else [])]
 st.text(labels.visible("\n".join(groups)))
-listed = data.claims(data.key(run, f"compare.{id}"), id)
+listed = compared.claims(data.key(run, f"compare.{id}"), id)
 if not listed:
     command = f"dsl-probe compare {run.path} --config {run.path}/stages/compare.{id}.json --force"
     labels.trouble("This comparison was made before claims were judged.", command=command, kind="info")
@@ -77,5 +78,6 @@ counts = {verdict: sum(one["verdict"] == verdict for one in listed) for verdict 
 for column, (verdict, n) in zip(st.columns(len(ICONS)), counts.items(), strict=True):
     column.metric(f"{ICONS[verdict]} {verdict}", n)
 st.caption(HOW)
+labels.link("The motifs of this comparison, each with its test", "compare", ":material/compare_arrows:", comparison=id)
 for one in listed:
     claim(one)

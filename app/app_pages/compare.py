@@ -6,6 +6,7 @@ import compare_panels
 import compared
 import downloads
 import labels
+import opened
 import pandas as pd
 import states
 import streamlit as st
@@ -57,8 +58,8 @@ st.title("Compare")
 done = states.need_comparisons(run)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     id = states.choose_comparison(done)
-    record = data.comparison_record(run, id)
-    tested = data.pairs(record)
+    record = compared.comparison_record(run, id)
+    tested = compared.pairs(record)
     of_pair = dict(zip(tested, [record["counts"], *record["counts"].get("against_base", [])], strict=True))
     if len(tested) > 1:
         names = {f"{labels.short(a)} against {labels.short(b)}": (a, b) for a, b in tested}
@@ -82,7 +83,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 states.warn_if_stale(run, f"compare.{id}")
 st.text(f"A: {labels.visible(pair[0])}\nB: {labels.visible(pair[1])}")
 st.caption(scope(counts))
-frame = data.comparison(data.key(run, f"compare.{id}"), id, domain, matched, pair)
+frame = compared.comparison(data.key(run, f"compare.{id}"), id, domain, matched, pair)
 if frame.empty:
     st.info("No motif was tested for this choice: too few problems hold one.")
     st.stop()
@@ -202,27 +203,18 @@ with st.container(horizontal=True, vertical_alignment="center"):
             labels.link(name, "lexicon", icon=":material/dictionary:", motif=one["motif_id"])
         if one["head"]:
             st.text(f"part of: {labels.one_line(one['head'], 60)}")
-    st.download_button(
-        "Download CSV",
-        lambda: downloads.csv(rows.drop(columns=["abs_z", "rank"])),
-        on_click="ignore",
-        file_name=f"{id}.{matched.replace(' ', '-')}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-    )
+    downloads.button(lambda: rows.drop(columns=["abs_z", "rank"]), f"{id}.{matched}")
 
 key = data.key(run, f"compare.{id}")
-three, alike, legible, shifted, spent = st.tabs(
-    ["Pairs of groups", "Matched and unmatched", "Legibility", "Shift a token", "Accuracy against tokens"]
+difference = compared.difference_names(tested, record)[pair]
+safely = compare_panels.safely
+opened.tabs(
+    {
+        "Pairs of groups": lambda: safely(compare_panels.pairs, key, id, domain, matched, of_pair),
+        "Matched and unmatched": lambda: safely(compare_panels.matchings, key, id, domain, pair),
+        "Legibility": lambda: safely(compare_panels.legibility, run, key, id, pair, difference),
+        "Shift a token": lambda: safely(compare_panels.shift, run, key, id),
+        "Accuracy against tokens": lambda: safely(compare_curve.show, run),
+    },
+    "compare_tab",
 )
-with three:
-    compare_panels.safely(compare_panels.pairs, key, id, domain, matched, of_pair)
-with alike:
-    compare_panels.safely(compare_panels.matchings, key, id, domain, pair)
-with legible:
-    difference_name = compared.difference_names(tested, record)[pair]
-    compare_panels.safely(compare_panels.legibility, run, key, id, pair, difference_name)
-with shifted:
-    compare_panels.safely(compare_panels.shift, run, key, id)
-with spent:
-    compare_panels.safely(compare_curve.show, run)

@@ -74,7 +74,7 @@ def table(rows: pd.DataFrame) -> None:
     st.dataframe(
         rows[names].astype({"leak": float, "uses": float}),
         hide_index=True,
-        height=min(36 * (len(rows) + 1) + 4, 360),
+        height=labels.height(len(rows)),
         key=key,
         on_select=lambda: _pick(key, rows),
         selection_mode="single-row",

@@ -2,6 +2,7 @@
 
 import charts
 import labels
+import lexicons
 import pandas as pd
 import states
 import streamlit as st
@@ -23,7 +24,7 @@ if not run.has("growth.parquet"):
     )
     st.stop()
 states.warn_if_stale(run, "growth")
-series, events = data.growth(data.key(run, "mine", "growth"))
+series, events = lexicons.growth(data.key(run, "mine", "growth"))
 training = labels.pick("Training run", sorted(events["run"].unique()), "growth_run", width=420)
 events = events[events["run"] == training]
 series = series[series["run"] == training]
@@ -42,6 +43,7 @@ picked = st.dataframe(
     key=f"growth_{training}",
     on_select="rerun",
     selection_mode="multi-row",
+    placeholder="—",
     alt="Changes of units and motifs over training",
     column_config={
         "text": st.column_config.TextColumn("unit, motif or opener", width=260, pinned=True),
@@ -59,16 +61,23 @@ up = events["growth"] > 0
 first = pd.concat([events[up].head(LINES // 2), events[~up].head(LINES // 2)])
 asked = events.head(MOST).iloc[picked.selection.rows] if picked.selection.rows else first
 shown = series[series["id"].isin(asked["id"]) & series["kind"].isin(["unit", "motif", "opener"])]
-st.altair_chart(charts.over_training(shown.assign(text=[labels.one_line(t, 40) for t in shown["text"]])))
+st.altair_chart(
+    charts.over_training(shown.assign(text=[labels.one_line(t, 40) for t in shown["text"]])),
+    alt="Share of the traces that hold each, over training",
+)
 left, right = st.columns(2)
 with left:
     st.markdown("**The most common opener of each step**")
     top = series[series["id"] == "top"]
-    st.altair_chart(charts.over_training(top.assign(text="most common opener")))
+    st.altair_chart(
+        charts.over_training(top.assign(text="most common opener")), alt="Share of the most common opener over training"
+    )
     st.caption("At the last step: " + labels.code(top.sort_values("step")["text"].iloc[-1], 60))
 with right:
     st.markdown("**Lexicon and vocabulary in use**, in equal amounts of text, and **sharing** between domains")
     sizes = series[series["kind"].isin(["lexicon", "sharing"])]
     st.dataframe(
-        sizes.pivot_table(index="step", columns="id", values="value"), height=340, alt="Sizes over training steps"
+        sizes.pivot_table(index="step", columns="id", values="value").round(3),
+        height=labels.height(sizes["step"].nunique(), 340),
+        alt="Sizes over training steps",
     )

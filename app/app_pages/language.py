@@ -2,6 +2,7 @@
 graph of its moves; of one language, or of two side by side."""
 
 import labels
+import lexicons
 import moves
 import states
 import streamlit as st
@@ -77,24 +78,24 @@ def words() -> None:
 def translated(id: str) -> None:
     """A trace beside its translation; the dictionary takes some seconds, so it is not made before it is asked for."""
     key = tongue.key_of(run, id)
-    lexicon = data.private_lexicon(key, id)
-    if lexicon is None or lexicon.empty or not st.toggle("Translate a trace", key="translate"):
+    lexicon = lexicons.private_lexicon(key, id)
+    if lexicon is None or lexicon.empty or not st.toggle("Translate a trace", key="translate", bind="query-params"):
         return
-    own = data.rows_of(key, languages[id]["group"])
+    own = lexicons.rows_of(key, languages[id]["group"])
     at = st.number_input(f"Trace, 1 to {len(own):,}", 1, len(own), 1, key="translated", width=220)
     row = int(own[at - 1])
     left, right = st.columns(2)
     left.markdown("**As it was written**")
     left.text(labels.visible(data.trace(key, row)["text"]))
     right.markdown("**With each word and phrase replaced by where it stands**")
-    right.text(labels.visible(data.translation(key, row, id)))
+    right.text(labels.visible(lexicons.translation(key, row, id)))
     st.caption("A gloss says where an entry stands, by rule; it is no meaning.")
 
 
 def grammar() -> None:
     """Verdict, bits beside the nulls, productions, categories and automaton of a domain."""
     st.subheader("Grammar")
-    learnt = {id: data.grammars(tongue.key_of(run, id), id) for id in ids}
+    learnt = {id: lexicons.grammars(tongue.key_of(run, id), id) for id in ids}
     domains = sorted(set().union(*learnt.values()))
     if not domains:
         st.caption("None was learnt (--language.no-grammar).")
@@ -136,7 +137,7 @@ def graph() -> None:
         return
     run_own = "the run's lexicon"
     beyond = "words and phrases beyond the reference"
-    private = [data.private_lexicon(tongue.key_of(run, id), id) for id in ids]
+    private = [lexicons.private_lexicon(tongue.key_of(run, id), id) for id in ids]
     choices = [run_own, beyond] if any(p is not None and len(p) for p in private) else [run_own]
     asked = labels.pick("Moves of", choices, "moves_of", width=340) if len(choices) > 1 else run_own
     for n, (column, id) in enumerate(zip(sides(), ids, strict=True)):

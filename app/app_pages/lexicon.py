@@ -2,6 +2,7 @@
 
 import carried
 import labels
+import lexicons
 import pandas as pd
 import states
 import streamlit as st
@@ -13,7 +14,7 @@ MOST = 5_000
 run = data.current()
 st.title("Lexicon")
 key = states.need_motifs(run)
-lexicon = data.lexicon(key)
+lexicon = lexicons.lexicon(key)
 if lexicon is None or lexicon.empty:
     labels.trouble(
         "No lexicon: the motifs of this run were mined without one, or none pays for itself.",
@@ -28,16 +29,16 @@ st.caption(
     "outside echoes and format. `*` stands for one to three units of any kind. Uses with a unit more, less or "
     "another are counted, too. That a motif saves bits does not show that it means anything."
 )
-uses = data.lexicon_uses(key)
+uses = lexicons.lexicon_uses(key)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     models = [str(m) for m in uses.columns]
-    a = st.selectbox("Used by", ["all", *models], key="used", bind="query-params", width=420)
-    b = st.selectbox("more than by", ["nobody", *models], key="against", bind="query-params", width=420)
+    a = st.selectbox("Used by", ["all", *models], key="used", bind="query-params", width=390)
+    b = st.selectbox("more than by", ["nobody", *models], key="against", bind="query-params", width=390)
 shown = lexicon.assign(here=uses[a] if a != "all" else lexicon["count"])
 if b != "nobody":
     # One is added to both sides, so that a motif that one side lacks has a rate.
     shown["there"] = uses[b]
-    units = data.lexicon_units(key)
+    units = lexicons.lexicon_units(key)
     total = units[a] if a != "all" else units.sum()
     shown["ratio"] = ((shown["here"] + 1) / total) / ((shown["there"] + 1) / units[b])
     shown = shown[shown["here"] > 0].sort_values(["ratio", "here"], ascending=False)
@@ -53,9 +54,11 @@ shown = shown.head(MOST)
 number = st.column_config.NumberColumn
 order = ["text", "here", "there", "ratio", "bits_saved", "support", "problems", "exact_share", "variants", "q_unit"]
 picked = st.dataframe(
-    shown[[name for name in order if name in shown]].assign(text=[labels.one_line(t, 300) for t in shown["text"]]),
+    shown[[name for name in order if name in shown]].assign(
+        text=[labels.one_line(t, 300) for t in shown["text"]], bits_saved=shown["bits_saved"].round()
+    ),
     hide_index=True,
-    height=420,
+    height=labels.height(len(shown), 420),
     key=f"lexicon_{a}_{b}",
     on_select="rerun",
     selection_mode="single-row",
@@ -80,20 +83,23 @@ if rows and rows[0] < len(shown):
 else:
     chosen = lexicon[asked].iloc[0] if asked.any() else shown.iloc[0]
 st.subheader(labels.code(chosen["text"], 200))
-variants: pd.DataFrame = data.variants(key, chosen["motif_id"])
+variants: pd.DataFrame = lexicons.variants(key, chosen["motif_id"])
 left, right = st.columns([3, 2])
 with left:
     st.markdown("**Variants**")
     st.dataframe(
         variants.assign(text=[labels.one_line(t, 300) for t in variants["text"]])[["text", "count"]],
         hide_index=True,
-        height=300,
+        height=labels.height(len(variants), 300),
         alt="Variants of the motif",
         column_config={"text": st.column_config.TextColumn("as it is written", width=420)},
     )
 with right:
     st.markdown("**Uses by model**")
     by_model = uses.loc[chosen.name].rename_axis("model").rename("uses").sort_values(ascending=False).reset_index()
-    st.dataframe(by_model[by_model["uses"] > 0], hide_index=True, height=300, alt="Uses of the motif by model")
+    by_model = by_model[by_model["uses"] > 0]
+    height = labels.height(len(by_model), 300)
+    columns = {"model": st.column_config.TextColumn(width=240), "uses": number(format="localized")}
+    st.dataframe(by_model, hide_index=True, height=height, alt="Uses of the motif by model", column_config=columns)
 st.subheader("What it carries")
 carried.show(run, chosen["motif_id"], chosen["text"])

@@ -1,9 +1,12 @@
 """Motifs: search and filter all of them on the server, a page at a time; one motif in its numbers and contexts."""
 
 import carried
+import downloads
 import labels
+import motif_filters
 import motif_views
 import numpy as np
+import opened
 import pandas as pd
 import pyarrow as pa
 import states
@@ -41,7 +44,15 @@ def found() -> pd.DataFrame | None:
     longest = int(data.motifs(key)["length"].to_numpy().max())
     cells = data.cells(key)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input("Search", key="q", bind="query-params", placeholder="words of a motif", width=320)
+        text = st.text_input(
+            "Search",
+            key="q",
+            bind="query-params",
+            placeholder="words, or = <NUM>, or <NUM> + *",
+            width=320,
+            help="Words stand anywhere in a motif. With a slot such as <NUM>, or a * alone, a search is a sequence of "
+            "whole units without a gap: a slot finds itself, * any unit.",
+        )
         regex = st.toggle(
             "regular expression", key="regex", bind="query-params", help="RE2 syntax, upper and lower case alike"
         )
@@ -75,8 +86,13 @@ def found() -> pd.DataFrame | None:
             "Sort by", list(SORTS), format_func=SORTS.__getitem__, key="sort", bind="query-params", width=190
         )
         descending = st.toggle("descending", value=True, key="descending", bind="query-params")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = motif_filters.boxes(run, key)
+    query = text if text and not regex and motif_filters.is_sequence(text) else ""
+    words = "" if query else text or ""
     try:
-        return data.search_motifs(key, text or "", regex, lengths, models, domains, hidden, sort, descending)
+        matching = data.search_motifs(key, words, regex, lengths, models, domains, hidden, sort, descending)
+        return motif_filters.narrow(run, key, matching, *chosen, query)
     except pa.ArrowInvalid as error:
         labels.trouble("This is no regular expression (RE2 syntax).", str(error))
         return None
@@ -99,7 +115,7 @@ def table(rows: pd.DataFrame) -> None:
             text=[labels.one_line(t, 300) for t in shown["text"]]
         ),
         hide_index=True,
-        height=330,
+        height=labels.height(len(shown), 330),
         key=name,
         on_select=lambda: _pick(name, ids),
         selection_mode="single-row",
@@ -133,26 +149,20 @@ def detail(motif: dict) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         states.link_to_holders("Read the traces that hold it", key, motif["motif_id"])
         st.caption(f"id {motif['motif_id']}" + (" · format motif" if motif["format"] else ""))
-    names = ["In context", "Rate by model and domain", "Where it stands", "Traces that hold it", "What it carries"]
-    grown = run.has("growth.parquet")
-    contexts, by_cell, stands, holders, carries, *training = st.tabs(names + ["Over training"] * grown)
-    where = data.occurrences(key, motif["motif_id"])
-    with contexts:
-        _contexts(motif, where)
-    with by_cell:
-        motif_views.rates(key, motif["motif_id"])
-    with stands:
-        motif_views.place(key, motif["motif_id"])
-    with holders:
-        _holders(motif, where)
-    with carries:
-        carried.show(run, motif["motif_id"], motif["text"])
-    for tab in training:
-        with tab:
-            motif_views.over_training(run, motif["motif_id"])
+    where, id = data.occurrences(key, motif["motif_id"]), motif["motif_id"]
+    panels = {
+        "In context": lambda: _contexts(motif),
+        "Rate by model and domain": lambda: motif_views.rates(key, id),
+        "Where it stands": lambda: motif_views.place(key, id),
+        "Traces that hold it": lambda: _holders(motif, where),
+        "What it carries": lambda: carried.show(run, id, motif["text"]),
+    }
+    if run.has("growth.parquet"):
+        panels["Over training"] = lambda: motif_views.over_training(run, id)
+    opened.tabs(panels, "motif_tab")
 
 
-def _contexts(motif: dict, where: pd.DataFrame) -> None:
+def _contexts(motif: dict) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = st.segmented_control(
             "Sort by",
@@ -170,7 +180,10 @@ def _contexts(motif: dict, where: pd.DataFrame) -> None:
         lines = sorted(lines, key=lambda x: x[2].lower())
     elif order == "left context":
         lines = sorted(lines, key=lambda x: x[0].lower().split()[::-1])
-    st.caption(note + " Select a line to open its trace.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(note + " Select a line to open its trace.")
+        names = ["left", "motif", "right", "echo", "trace"]
+        downloads.button(lambda: pd.DataFrame(lines, columns=names), f"contexts.{motif['motif_id']}")
     tokens.kwic([[*x[:4], labels.query(trace=x[4], motif=motif["motif_id"])] for x in lines], key="kwic_lines")
 
 

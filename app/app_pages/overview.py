@@ -1,6 +1,8 @@
 """Overview: what was collected, what has run, every comparison with its headline."""
 
+import compared
 import labels
+import opened
 import pandas as pd
 import states
 import streamlit as st
@@ -32,11 +34,14 @@ def collected() -> None:
     totals[3].metric("Domains", f"{facts['domain'].nunique():,}")
     if mined[1]:
         totals[4].metric("Motifs", f"{run.counts('mine')['motifs']:,}")
-    by_model, by_cell = st.tabs(["By model or training run", "By model and domain"])
-    with by_model:
-        _table(data.accuracy(key, ("group", "regime")), ["group"], "collected_models")
-    with by_cell:
-        _table(data.accuracy(key, ("group", "domain", "regime")), ["group", "domain"], "collected_cells")
+    by_model, by_cell = ("group", "regime"), ("group", "domain", "regime")
+    opened.tabs(
+        {
+            "By model or training run": lambda: _table(data.accuracy(key, by_model), ["group"], "models"),
+            "By model and domain": lambda: _table(data.accuracy(key, by_cell), ["group", "domain"], "cells"),
+        },
+        "collected_tab",
+    )
     st.caption(
         "Accuracy over the traces that were judged. The interval is Wilson's at the effective number of traces: "
         "divided by the design effect of problems with several answers. Models that answered different problems cannot "
@@ -65,6 +70,7 @@ def _table(frame: pd.DataFrame, by: list[str], name: str) -> None:
         frame.sort_values("traces", ascending=False)[shown],
         hide_index=True,
         key=name,
+        placeholder="—",
         alt="What was collected",
         column_config={
             "group": st.column_config.TextColumn("model or training run", width=330, pinned=True),
@@ -105,7 +111,7 @@ def comparisons() -> None:
         return
     stale = {s.stage for s in statuses if s.state != "done"}
     for id in done:
-        record = data.comparison_record(run, id)
+        record = compared.comparison_record(run, id)
         config, counts = record["config"], record["counts"]
         with st.container(border=True):
             head, go = st.columns([8, 1], vertical_alignment="center")
@@ -122,7 +128,7 @@ def comparisons() -> None:
             b.text(f"over-represented\n{found}")
             c.text(f"accuracy, A − B\n{labels.interval(counts.get('accuracy_difference'))}")
             d.text(f"sharing, A − B\n{labels.interval(counts.get('sharing_difference'))}")
-            judged = data.claims(data.key(run, f"compare.{id}"), id)
+            judged = compared.claims(data.key(run, f"compare.{id}"), id)
             decided = [f"{c['verdict']}: {c['claim']}" for c in judged if c["verdict"] != "undecided"]
             if decided:
                 st.text("\n".join(labels.one_line(line, 200) for line in decided))

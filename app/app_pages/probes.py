@@ -58,7 +58,7 @@ def _table(rows: pd.DataFrame, title: dict[str, str], domain: str) -> None:
     st.dataframe(
         table[names],
         hide_index=True,
-        height=min(36 * (len(table) + 1) + 4, 360),
+        height=labels.height(len(table)),
         key=f"targets_{domain}_{len(table)}",
         on_select=lambda: _pick(f"targets_{domain}_{len(table)}", table),
         selection_mode="single-row",
@@ -180,7 +180,7 @@ def _transfer(frame: pd.DataFrame, target: str, summary: pd.DataFrame) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(36 * (len(table) + 1) + 4, 300),
+        height=labels.height(len(table), 300),
         alt="Transfer between domains",
         column_config={
             "train": "trained in",

@@ -1,6 +1,7 @@
 """Sharing: how far the domains of each group share a vocabulary."""
 
 import charts
+import compared
 import labels
 import sharing_panels
 import states
@@ -30,8 +31,8 @@ st.title("Sharing between domains")
 done = states.need_comparisons(run)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     id = states.choose_comparison(done)
-    record = data.comparison_record(run, id)
-    frame = data.sharing(data.key(run, f"compare.{id}"), id)
+    record = compared.comparison_record(run, id)
+    frame = compared.sharing(data.key(run, f"compare.{id}"), id)
     measures = list(dict.fromkeys(frame["measure"]))
     if measures:
         first = "morisita_horn" if "morisita_horn" in measures else None

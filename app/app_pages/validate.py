@@ -1,6 +1,7 @@
 """Validate: what the comparison would miss, and what it would invent, in the traces of one group."""
 
 import charts
+import compared
 import labels
 import pandas as pd
 import states
@@ -24,7 +25,7 @@ if not done:
     st.stop()
 id = labels.pick("Validation", list(done), "validation", width=420)
 states.warn_if_stale(run, f"validate.{id}")
-counts = data.validation_counts(run, id)
+counts = compared.validation_counts(run, id)
 st.text(labels.one_line(done[id]["group"], 200))
 st.markdown("\n".join(f"- {sentence}" for sentence in counts["reading"]))
 
@@ -33,7 +34,7 @@ if counts["corpora"]:
     st.subheader("Planted motifs that were found")
     bins = pd.DataFrame([{"kind": kind, **one} for kind, some in counts["recall"].items() for one in some])
     bins["d"] = (bins["low"] + bins["high"] - 1) / 2
-    st.altair_chart(charts.recall(bins))
+    st.altair_chart(charts.recall(bins), alt="Share of planted motifs found, by the problems that hold one")
     st.caption(
         f"{counts['problems_each']:,} problems hold each motif, {counts['planted']:.1%} of the units at most are "
         "planted. Where both sides hold a motif, as many problems are given as one side alone would have to hold for "
@@ -41,7 +42,7 @@ if counts["corpora"]:
     )
 st.subheader("Nothing planted")
 st.dataframe(
-    pd.DataFrame(counts["nulls"]),
+    pd.DataFrame(counts["nulls"])[["kind", "matched", "exact", "splits", "with_any", "bound", "mean"]],
     hide_index=True,
     alt="Discoveries in splits with nothing planted",
     column_config={
@@ -56,7 +57,7 @@ st.dataframe(
 )
 if counts["corpora"]:
     st.subheader("Each planted motif")
-    rows = data.planted(data.key(run, f"validate.{id}"), id)
+    rows = compared.planted(data.key(run, f"validate.{id}"), id)
     each = rows.groupby(["kind", "motif", "background"], sort=False, as_index=False).agg(
         splits=("found", "size"), d=("one_sided", "mean"), found=("found", "mean"), presence=("found_presence", "mean")
     )

@@ -1,6 +1,5 @@
 """The capture stage: a teacher-forced pass over finished traces that keeps states at chosen layers and positions."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from dsl_probe.collect.states import StateFile
 from dsl_probe.collect.tokens import model_slug
 from dsl_probe.files import file_hash, replacing
 from dsl_probe.models import with_random_weights
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import ACTS_INDEX, UserError
@@ -261,4 +261,4 @@ def _peak_said(peak: int, loaded: int, estimated: int) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"capture: {message}", file=sys.stderr, flush=True)
+    say(f"capture: {message}")

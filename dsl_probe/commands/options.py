@@ -1,6 +1,7 @@
 """Options that commands share, how they are read, and how a result is shown."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
@@ -9,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import tyro
 
+from dsl_probe.shown import visible
 from dsl_probe.types import UserError
 
 T = TypeVar("T")
@@ -72,5 +74,9 @@ def _saved(config: type, path: Path) -> Any:
 
 
 def show(as_json: bool, content: Any, lines: list[str]) -> None:
-    """The result on stdout."""
-    print(json.dumps(content, ensure_ascii=False) if as_json else "\n".join(lines))
+    """The result on stdout, where nothing in it can act on a terminal."""
+    if as_json:
+        # JSON itself escapes the other control characters; these a terminal may obey, too.
+        print(re.sub("[\x7f-\x9f]", lambda c: f"\\u{ord(c[0]):04x}", json.dumps(content, ensure_ascii=False)))
+    else:
+        print(visible("\n".join(lines)))

@@ -91,11 +91,14 @@ def status(argv: list[str]) -> int:
 
 def demo(argv: list[str]) -> int:
     """The whole road: model organisms into runs/demo, the shipped traces of real models into runs/real."""
-    from dsl_probe.demo import as_lines, run_demo
+    from dsl_probe import demo, planted_demo
 
     @dataclass(frozen=True)
     class Options:
-        """Collect from the model organisms with states, mine and compare; import, mine and compare real traces."""
+        """Collect from the model organisms with states, mine and compare; import, mine and compare real traces.
+
+        These come with the repository. --planted needs the package alone.
+        """
 
         out: Path = Path("runs/demo")
         """The run folder of the organisms; each is collected into OUT-NAME first."""
@@ -103,10 +106,16 @@ def demo(argv: list[str]) -> int:
         """The run folder of the real traces."""
         force: bool = False
         """Replace what an earlier demo left."""
+        planted: bool = False
+        """In their place, half a minute: a language planted in made-up traces, and a twin in which there is none."""
         json: bool = False
         """One JSON object on stdout."""
 
     o = parse(Options, "demo", argv)
-    report = run_demo(o.out, o.real, o.force)
-    show(o.json, report, as_lines(report, o.out, o.real))
+    if o.planted:
+        report = planted_demo.planted(o.out, o.force)
+        show(o.json, report, planted_demo.as_lines(report, o.out))
+        return 0
+    report = demo.run_demo(o.out, o.real, o.force)
+    show(o.json, report, demo.as_lines(report, o.out, o.real))
     return 0

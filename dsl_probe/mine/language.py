@@ -6,7 +6,6 @@ start model on the same problems): the words and phrases far beyond it.
 """
 
 import hashlib
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from dsl_probe.groups import checked_name, group_columns, parse_group, select_rows, slug
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import PRIVATE, VARIANTS, UserError
@@ -227,4 +227,4 @@ def _private(text: _Text, own: np.ndarray, reference: np.ndarray) -> tuple[list[
 
 
 def _say(message: str) -> None:
-    print(f"language: {message}", file=sys.stderr, flush=True)
+    say(f"language: {message}")

@@ -1,6 +1,5 @@
 """The mine stage: units, closed motifs, their counts by model and domain, their occurrences."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +11,7 @@ from dsl_probe.engine import Executor
 from dsl_probe.mine import segment as seg
 from dsl_probe.mine.entries import motif_id
 from dsl_probe.mine.slots import DEFAULT_SLOTS, parse_slots
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import COUNTS, ECHO, MOTIFS, OCCURRENCES, PREFIX, UserError
@@ -241,4 +241,4 @@ def _counts_table(corpus: "Corpus", cells, rank: np.ndarray, ids: pa.Array) -> p
 
 
 def _say(message: str) -> None:
-    print(f"mine: {message}", file=sys.stderr, flush=True)
+    say(f"mine: {message}")

@@ -4,7 +4,6 @@ A unit of work is one motif with all its interventions. Its samples have a file 
 drawn, so a job that was stopped goes on with the motifs that are left. What is drawn is fixed before anything is.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from dsl_probe.probe.arms import OF_CHAINS, OF_MOTIFS, WHOLE, Arms, Draw
 from dsl_probe.probe.draws import sample_draws, trace_sampling
 from dsl_probe.probe.effect_table import ALL, effect_rows
 from dsl_probe.probe.spans import Motif, Spans, named_motifs
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import EFFECT_SAMPLES, UserError
@@ -159,7 +159,7 @@ def effects(
             motif = named[k][1]
             draws = f", {plan[units.index(motif)][0]:,} draws" if motif else ""
             about = f"{motif.text!r}{draws}" if motif else f"states of {config.acts}"
-            print(f"effects: {k + 1} of {len(jobs)}: {about}", file=sys.stderr, flush=True)
+            say(f"effects: {k + 1} of {len(jobs)}: {about}")
     made = [EFFECT_SAMPLES.empty_table(), *(run.table(f"{folder}/{k:05d}.samples") for k in range(len(units)))]
     samples = pa.concat_tables(made).to_pandas()
     table = effect_rows(
@@ -283,11 +283,9 @@ def _planned(arms: Arms, motif: Motif, config: EffectsConfig, sampling: Sampling
 
 def _tell(units: Sequence[Motif], plan: Sequence[tuple[int, int]], config: EffectsConfig) -> None:
     draws, tokens = (sum(column) for column in zip(*plan, strict=True)) if plan else (0, 0)
-    print(
+    say(
         f"effects: {len(units)} motifs by {', '.join(config.interventions)}, each with its placebo: {draws:,} draws, "
-        f"about {tokens:,} new tokens (at most {config.budget:,} a motif)",
-        file=sys.stderr,
-        flush=True,
+        f"about {tokens:,} new tokens (at most {config.budget:,} a motif)"
     )
 
 

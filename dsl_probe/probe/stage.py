@@ -4,7 +4,6 @@ A unit of work is one target on one capture, or the map of the motifs' sites of 
 when it is done, so a job that was stopped goes on with the units that are left, and units may run in several processes.
 """
 
-import sys
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from dsl_probe.probe.solvers import PROBE_NAMES
 from dsl_probe.probe.states import checked_capture
 from dsl_probe.probe.sweep import STRENGTHS
 from dsl_probe.probe.unit import Found, probe_target
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import PROBES, READOUTS, UserError
@@ -122,7 +122,7 @@ def probe(
                 failed[f"{target or 'map'} on {acts}"] = reason
             if reason is not None:
                 said = f"probe: {done} of {len(units)}: {target or 'map'} on {acts}{': ' + reason if reason else ''}"
-                print(said, file=sys.stderr, flush=True)
+                say(said)
     parts = [f"{folder}/{k:05d}" for k in range(len(units)) if run.has(f"{folder}/{k:05d}.probes.parquet")]
     outputs = [f"{folder}/plan.json"]
     counts = {}

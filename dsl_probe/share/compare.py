@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -31,6 +30,7 @@ from dsl_probe.share.domains import domain_sharing
 from dsl_probe.share.legibility_contrast import checked_domains, legibility_contrast
 from dsl_probe.share.shift import ratios, shift_rows
 from dsl_probe.share.union import Runs, one_run
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.types import COMPARISON, SHARING, SHIFT, UserError
 
@@ -282,4 +282,4 @@ def _as_table(columns: dict[str, Any]) -> pa.Table:
 
 
 def _say(message: str) -> None:
-    print(f"compare: {message}", file=sys.stderr, flush=True)
+    say(f"compare: {message}")

@@ -1,6 +1,5 @@
 """How far the domains of each group share one vocabulary of words, and how the groups differ in that."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from dsl_probe.share import vocab
 from dsl_probe.share.corpus import Corpus, Sample, unit_counts
+from dsl_probe.shown import say
 
 # Estimate, low and high end of the 95 % interval.
 Interval = tuple[float, float, float]
@@ -26,7 +26,7 @@ def domain_sharing(
     rows = []
     for group, part in zip(groups, by_domain, strict=True):
         for first, second in pairs:
-            print(f"compare: sharing {first} / {second}", file=sys.stderr, flush=True)
+            say(f"compare: sharing {first} / {second}")
             about = {
                 "group": group,
                 "domain_a": first,

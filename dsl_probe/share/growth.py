@@ -6,7 +6,6 @@ domains share their words. Births, change points and deaths are tested in births
 """
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from dsl_probe.share.means import share_intervals
 from dsl_probe.share.openers import find_openers
 from dsl_probe.share.rarefy import count_matrix, rarefied, summed
 from dsl_probe.share.vocab import jackknife
+from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import FORMAT, GROWTH, GROWTH_EVENTS, PREFIX, UserError
@@ -99,7 +99,7 @@ def growth(run: Run, config: GrowthConfig = GrowthConfig(), *, force: bool = Fal
         if len(first) < 2:
             left_out += 1
             continue
-        print(f"growth: {name}: {len(own):,} traces at {len(first)} steps", file=sys.stderr, flush=True)
+        say(f"growth: {name}: {len(own):,} traces at {len(first)} steps")
         used += len(own)
         one = _Training(corpus, name, own, step, first)
         long += one.rows()
