@@ -242,7 +242,7 @@ def report(path: Path, sessions: int, crowd: Measured, alone: Measured) -> str:
         f"| server alone: share of one core | {crowd.server / crowd.wall:.0%} | {alone.server / alone.wall:.0%} |",
         f"| server: memory, highest, GB | {crowd.seen.memory:.2f} | {alone.seen.memory:.2f} |",
         "",
-        f"| interaction | n | median s | 95 % s | one session: median s |",
+        "| interaction | n | median s | 95 % s | one session: median s |",
         "|---|---:|---:|---:|---:|",
     ]
     for name in sorted(crowd.seen.times):

@@ -226,7 +226,8 @@ def report(series: dict[tuple[int, int], list[dict]], checks: list[dict]) -> str
         "## Measured",
         "",
         "| tokens a shard | least in a shard | shards | tokens | CPU s a shard: count | merge | recount "
-        "| rows listed a shard | bytes of lists a token | bytes on disk a token | may be frequent | n-grams | peak MiB |",
+        "| rows listed a shard | bytes of lists a token | bytes on disk a token | may be frequent | n-grams "
+        "| peak MiB |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for rows in series.values():
@@ -242,15 +243,8 @@ def report(series: dict[tuple[int, int], list[dict]], checks: list[dict]) -> str
         "| tokens | shards | what | predicted | measured | error |",
         "|---|---|---|---|---|---|",
     ]
-    units = {
-        "count": "CPU s",
-        "merge": "CPU s",
-        "recount": "CPU s",
-        "lists": "MB",
-        "disk": "MB",
-        "able": "",
-        "ngrams": "",
-    }
+    units = {"lists": "MB", "disk": "MB", "able": "", "ngrams": ""}
+    words = {"able": "may be frequent", "ngrams": "n-grams", "disk": "all on disk"}
     for row in checks:
         said = predicted(fit(series[row["tokens"], row["least"]]), row["shards"])
         said["all three"] = said["count"] + said["merge"] + said["recount"]
