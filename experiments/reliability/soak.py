@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,8 +105,8 @@ def _syllables() -> list[str]:
 class Watch:
     """A command under way: by time its processor seconds, resident bytes of itself and of its workers; what it said."""
 
-    def __init__(self, name: str, argv: list[str]):
-        self.name, self.seen, self.said = name, [], []
+    def __init__(self, name: str, argv: list[str], most: float):
+        self.name, self.seen, self.said, self.cut = name, [], [], ""
         self.begun = time.time()
         self.process = subprocess.Popen(argv, env=_environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         listener = threading.Thread(target=self._listen)
@@ -113,13 +114,22 @@ class Watch:
         while self.process.poll() is None:
             self._look()
             if _available() < RESERVE:
-                self.process.kill()
-                raise SystemExit(f"{name}: less than {RESERVE / 1e9} GB of the machine's memory was left; ended")
+                self.cut = f"ended: less than {RESERVE / 1e9:.0f} GB of the machine's memory was left"
+            elif time.time() - self.begun > most:
+                self.cut = f"ended after {most / 60:.0f} minutes"
+            if self.cut:
+                self._end()
             time.sleep(TICK)
         listener.join()
         self.ended = time.time()
-        if self.process.returncode:
+        if self.process.returncode and not self.cut:
             raise SystemExit(f"{' '.join(argv)}: exit code {self.process.returncode}\n" + self.said[-1][1])
+
+    def _end(self) -> None:
+        for pid in _below(self.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        self.process.kill()
+        self.process.wait()
 
     def _listen(self) -> None:
         for raw in self.process.stderr:
@@ -204,8 +214,11 @@ def _environment() -> dict[str, str]:
 # ---- one size
 
 
-def soak(traces: int, work: Path, executor: str, commands: Sequence[str]) -> dict:
-    """The commands on `traces` traces; what was measured in this folder before is read."""
+def soak(traces: int, work: Path, executor: str, commands: Sequence[str], most: float) -> dict:
+    """The commands on `traces` traces; what was measured in this folder before is read.
+
+    A command that takes more than `most` seconds, or nearly all memory, is ended, and no other is begun after it.
+    """
     source, run, kept = work / "source", work / "run", work / "measured.json"
     if not kept.exists():
         source.mkdir(parents=True, exist_ok=True)
@@ -221,16 +234,22 @@ def soak(traces: int, work: Path, executor: str, commands: Sequence[str]) -> dic
     for command in commands:
         if command not in found:
             load = os.getloadavg()[0]
-            watched = Watch(command, [sys.executable, "-m", "dsl_probe", command, *asked[command]])
+            watched = Watch(command, [sys.executable, "-m", "dsl_probe", command, *asked[command]], most)
             found[command] = watched.parts()
             found.setdefault("loads", []).extend([load, os.getloadavg()[0]])
-            if command in SHARDS:
-                found[f"{command} tenths"] = watched.tenths(list((run / SHARDS[command]).glob("*.parquet")), traces)
-            done = Run(run)
-            name = f"compare.{next(iter(done.comparisons()))}" if command == "compare" else command
-            found[f"{command} counts"] = done.counts(name)
+            files = list((run / SHARDS[command]).glob("*.parquet")) if command in SHARDS else []
+            if files and not (watched.cut and len(found[command]) == 1):  # else only a part of them is there
+                found[f"{command} tenths"] = watched.tenths(files, traces)
             found["on_disk"] = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+            if watched.cut:
+                found["cut"] = f"{command}: {watched.cut}"
+            else:
+                done = Run(run)
+                name = f"compare.{next(iter(done.comparisons()))}" if command == "compare" else command
+                found[f"{command} counts"] = done.counts(name)
             kept.write_text(json.dumps(found))
+        if "cut" in found:
+            break
     return found
 
 
@@ -257,10 +276,11 @@ def report(found: list[dict], executor: str) -> str:
     ]
     for f in found:
         c, k = (f.get(f"{name} counts") for name in ("mine", "compare"))
+        mined = ("units", "vocabulary", "motifs", "occurrences", "lexicon")
+        compared = ("problems", "motifs_tested", "discoveries_a")
+        cells = [f"{c[name]:,}" if c else "" for name in mined] + [f"{k[name]:,}" if k else "" for name in compared]
         lines.append(
-            f"| {f['traces']:,} | {f['bytes'] / 1e6:,.0f} | {f['on_disk'] / 1e6:,.0f} | {c['units']:,} "
-            f"| {c['vocabulary']:,} | {c['motifs']:,} | {c['occurrences']:,} | {c['lexicon']:,} "
-            + (f"| {k['problems']:,} | {k['motifs_tested']:,} | {k['discoveries_a']:,} |" if k else "| | | |")
+            f"| {f['traces']:,} | {f['bytes'] / 1e6:,.0f} | {f['on_disk'] / 1e6:,.0f} | " + " | ".join(cells) + " |"
         )
     lines += [
         "",
@@ -291,6 +311,8 @@ def report(found: list[dict], executor: str) -> str:
     ]
     for f in found:
         for command in SHARDS:
+            if f"{command} tenths" not in f:
+                continue
             part = {"mine": "mine: segment"}.get(command, command)
             for clock, rates in f[f"{command} tenths"].items():
                 later = np.array(rates[1:]) / np.median(rates[1:]) - 1
@@ -299,7 +321,8 @@ def report(found: list[dict], executor: str) -> str:
                     + " | ".join(f"{r:,.0f}" for r in rates)
                     + f" | {later.min():+.0%}, {later.max():+.0%} |"
                 )
-    return "\n".join(lines) + "\n"
+    cut = [f"{f['traces']:,} traces, {f['cut']}." for f in found if "cut" in f]
+    return "\n".join([*lines, *(["", "Not done: " + " ".join(cut)] if cut else [])]) + "\n"
 
 
 def _row(traces: int, command: str, p: dict) -> str:
@@ -323,12 +346,13 @@ def main() -> None:
     parser.add_argument("--commands", nargs="+", choices=list(FIRST), default=list(FIRST), help="only these")
     parser.add_argument("--work", type=Path, help="where sources and runs are written, and stay (default: nowhere)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("SOAK.md"))
+    parser.add_argument("--minutes", type=float, default=40, help="a command that takes longer is ended")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as nowhere:
         found = []
         for traces in options.traces:
             folder = (options.work or Path(nowhere)) / str(traces)
-            found.append(soak(traces, folder, options.executor, options.commands))
+            found.append(soak(traces, folder, options.executor, options.commands, 60 * options.minutes))
     options.out.write_text(report(found, options.executor), "utf-8")
     print(options.out.read_text("utf-8"))
 
