@@ -4,9 +4,9 @@
     ray            a cluster that is found, or one made here   ray:ADDRESS   the one at this address
     slurm          a job a shard, by submitit                  slurm:gpu     in this partition
 
-Options follow after commas: `ray:auto,num_gpus=1`, `slurm:gpu,gpus_per_node=1,timeout_min=240`. `workers=N` says how many
-of Ray's workers to use (default: all that fit), and how many of Slurm's jobs may run at a time (default: 50), beside
-as many that wait in its queue.
+Options follow after commas: `ray:auto,num_gpus=1`, `slurm:gpu,gpus_per_node=1,timeout_min=240`. `workers=N`: how
+many of Ray's workers are used (default: all that fit); how many of Slurm's jobs should run at a time (default: 50), as
+many again wait in its queue.
 """
 
 import logging
