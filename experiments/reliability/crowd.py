@@ -3,8 +3,9 @@
     python experiments/reliability/crowd.py RUN [--sessions 20] [--minutes 4] [--out experiments/reliability/CROWD.md]
 
 One headless Chromium with a context a session. Each walks through the same pages in an order and with words of its own
-(seeded) and thinks 3 to 8 s before each step. Then the same walk by one session alone on a new server, so that what the
-crowd costs can be told from what a step costs.
+(seeded) and thinks 3 to 8 s before each step. The browsers take more of the processor than the server: so each part is
+also done by as many sessions without a browser, over the app's websocket (`sockets.py`), and by one browser session
+alone. Each on a new server.
 """
 
 import argparse
@@ -15,17 +16,18 @@ import platform
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import sockets
 
 from dsl_probe.store import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 2.0  # seconds wanted at most, of 95 in 100 interactions
-THINK = (3.0, 8.0)
 
 
 def speed():
@@ -48,15 +50,19 @@ class Seen:
     memory: float = 0.0
 
 
+def asked_for(run: Run) -> tuple[list[str], list[str], int]:
+    """Words to search for, motifs to open, and the number of traces."""
+    words = [w for w in run.frame("vocabulary", ["text"])["text"].tolist() if w.isalpha()][:2_000]
+    return words, lent.examples(run, 50), run.counts(run.trace_stage())["traces"]
+
+
 class Session:
     """A page, its random numbers, and what it may ask for."""
 
     def __init__(self, number: int, page, address: str, run: Run, seen: Seen):
         self.number, self.page, self.address, self.seen = number, page, address, seen
         self.pick = random.Random(number)
-        self.words = [w for w in run.frame("vocabulary", ["text"])["text"].tolist() if w.isalpha()][:2_000]
-        self.motifs = lent.examples(run, 50)
-        self.traces = run.counts(run.trace_stage())["traces"]
+        self.words, self.motifs, self.traces = asked_for(run)
         page.on("pageerror", lambda error: self.fault(f"page error: {error}"))
         page.on("console", lambda said: self.fault(f"console: {said.text}") if said.type == "error" else None)
         page.on("requestfailed", lambda asked: self.fault(f"request failed: {asked.url} {asked.failure}"))
@@ -100,7 +106,7 @@ class Session:
         await self.enter()
         while time.monotonic() < end:
             for step in self.steps():
-                await asyncio.sleep(self.pick.uniform(*THINK))
+                await asyncio.sleep(self.pick.uniform(*sockets.THINK))
                 if time.monotonic() >= end:
                     return
                 try:
@@ -145,6 +151,10 @@ class Measured:
         """How many there were, first pages among them."""
         return sum(map(len, self.seen.times.values()))
 
+    def every(self) -> list[float]:
+        """Seconds of all interactions but the first pages."""
+        return [t for name, of in self.seen.times.items() if name != "first page" for t in of]
+
 
 async def _crowd(address: str, run: Run, sessions: int, seconds: float, pid: int) -> Measured:
     from playwright.async_api import async_playwright
@@ -160,13 +170,7 @@ async def _crowd(address: str, run: Run, sessions: int, seconds: float, pid: int
             made.append(Session(number, await context.new_page(), address, run, seen))
         below = _descendants(os.getpid()) - {pid}
         before, begun = (lent.spent(pid), _spent(below)), time.perf_counter()
-
-        async def look() -> None:
-            while True:
-                seen.memory = max(seen.memory, lent.memory(pid))
-                await asyncio.sleep(2)
-
-        looking = asyncio.create_task(look())
+        looking = asyncio.create_task(_look(seen, pid))
         end = time.monotonic() + seconds
         # They come in over the first tenth of the time, not in the same instant.
         walks = [_late(session, k * seconds / 10 / sessions, end) for k, session in enumerate(made)]
@@ -184,6 +188,41 @@ async def _crowd(address: str, run: Run, sessions: int, seconds: float, pid: int
 async def _late(session: Session, wait: float, end: float) -> None:
     await asyncio.sleep(wait)
     await session.walk(end)
+
+
+async def _without_browser(address: str, run: Run, sessions: int, seconds: float, pid: int) -> Measured:
+    words, motifs, traces = asked_for(run)
+
+    def steps(pick: random.Random) -> list[sockets.Step]:
+        on_motifs = [
+            ("page Motifs", "motifs", {}),
+            ("search the motifs", "motifs", {"q": pick.choice(words)[:5]}),
+            ("open a motif", "motifs", {"motif": pick.choice(motifs)}),
+        ]
+        on_traces = [
+            ("page Traces", "traces", {}),
+            ("open a trace", "traces", {"trace": str(pick.randrange(traces))}),
+            ("traces with a motif", "traces", {"motif": pick.choice(motifs)}),
+        ]
+        # What is searched for among the compared does not stand in the address.
+        parts = [on_motifs, on_traces, [("page Compare", "compare", {})], [("page Sharing", "sharing", {})]]
+        parts.append([("page Overview", "", {})])
+        pick.shuffle(parts)
+        return [step for part in parts for step in part]
+
+    seen = Seen()
+    before, begun = lent.spent(pid), time.perf_counter()
+    looking = asyncio.create_task(_look(seen, pid))
+    seen.times, seen.faults = await sockets.drive(address, steps, sessions, seconds)
+    looking.cancel()
+    wall = time.perf_counter() - begun
+    return Measured(seen, lent.spent(pid) - before, float("nan"), wall, os.getloadavg()[0])
+
+
+async def _look(seen: Seen, pid: int) -> None:
+    while True:
+        seen.memory = max(seen.memory, lent.memory(pid))
+        await asyncio.sleep(2)
 
 
 def _descendants(pid: int) -> set[int]:
@@ -204,54 +243,61 @@ def _spent(pids: set[int]) -> float:
     return total
 
 
-def measure(path: Path, sessions: int, seconds: float) -> Measured:
+def measure(way: Callable[..., Coroutine[Any, Any, Measured]], path: Path, sessions: int, seconds: float) -> Measured:
     """A new server and so many sessions."""
     with lent.shots().serving("--run", str(path.resolve())) as address:
-        return asyncio.run(_crowd(address, Run(path), sessions, seconds, lent.server_pid()))
+        return asyncio.run(way(address, Run(path), sessions, seconds, lent.server_pid()))
 
 
-def report(path: Path, sessions: int, crowd: Measured, alone: Measured) -> str:
-    """CROWD.md."""
+def report(path: Path, sessions: int, found: dict[str, Measured]) -> str:
+    """CROWD.md: a column a way."""
     counts = Run(path).counts("mine")
     facts = ", ".join(f"{counts[name]:,} {name}" for name in ("traces", "units", "motifs", "occurrences"))
-    every = {name: [t for n, of in m.seen.times.items() if n != "first page" for t in of] for name, m in
-             (("crowd", crowd), ("alone", alone))}  # fmt: skip
     cores = os.cpu_count() or 1
+    loads = ", ".join(f"{m.load:.0f} with {name}" for name, m in found.items())
     lines = [
         f"# {sessions} sessions at once: results",
         "",
         f"Written by `experiments/reliability/crowd.py` on {platform.machine()}, {cores} cores. Run: {facts}. Load of "
-        f"the machine at the end {crowd.load:.1f} with {sessions} sessions, {alone.load:.1f} with one. Browser, server "
-        "and whatever else runs share the cores: the seconds hold the wait for one, the processor seconds do not.",
+        f"the machine at the end: {loads}. Browser, server and whatever else runs share the cores: seconds of the "
+        "clock hold the wait for one, processor seconds do not.",
         "",
-        f"| | {sessions} sessions | one session |",
-        "|---|---:|---:|",
-        f"| minutes | {crowd.wall / 60:.1f} | {alone.wall / 60:.1f} |",
-        f"| interactions, first pages among them | {crowd.interactions:,} | {alone.interactions:,} |",
-        f"| errors: exception boxes, page and console errors, failed requests, steps that failed | "
-        f"{len(crowd.seen.faults)} | {len(alone.seen.faults)} |",
-        f"| seconds of an interaction, median | {np.median(every['crowd']):.2f} | {np.median(every['alone']):.2f} |",
-        f"| seconds of an interaction, 95 % (wanted: {LIMIT}) | {np.quantile(every['crowd'], 0.95):.2f} "
-        f"| {np.quantile(every['alone'], 0.95):.2f} |",
-        f"| server: processor seconds an interaction | {crowd.server / crowd.interactions:.3f} "
-        f"| {alone.server / alone.interactions:.3f} |",
-        f"| browser: processor seconds an interaction | {crowd.browser / crowd.interactions:.3f} "
-        f"| {alone.browser / alone.interactions:.3f} |",
-        f"| server and browser: share of the {cores} cores | {(crowd.server + crowd.browser) / crowd.wall / cores:.0%} "
-        f"| {(alone.server + alone.browser) / alone.wall / cores:.0%} |",
-        f"| server alone: share of one core | {crowd.server / crowd.wall:.0%} | {alone.server / alone.wall:.0%} |",
-        f"| server: memory, highest, GB | {crowd.seen.memory:.2f} | {alone.seen.memory:.2f} |",
-        "",
-        "| interaction | n | median s | 95 % s | one session: median s |",
-        "|---|---:|---:|---:|---:|",
+        "| | " + " | ".join(found) + " |",
+        "|---|" + "---:|" * len(found),
     ]
-    for name in sorted(crowd.seen.times):
-        of, one = crowd.seen.times[name], alone.seen.times.get(name, [float("nan")])
+
+    def row(what: str, cell: Callable[[Measured], str]) -> None:
         lines.append(
-            f"| {name} | {len(of)} | {np.median(of):.2f} | {np.quantile(of, 0.95):.2f} | {np.median(one):.2f} |"
+            f"| {what} | " + " | ".join(cell(m).replace("nan%", "").replace("nan", "") for m in found.values()) + " |"
         )
-    if crowd.seen.faults:
-        lines += ["", "Errors:", "", *(f"- `{fault}`" for fault in dict.fromkeys(crowd.seen.faults))]
+
+    row("minutes", lambda m: f"{m.wall / 60:.1f}")
+    row("interactions, first pages among them", lambda m: f"{m.interactions:,}")
+    row("errors", lambda m: f"{len(m.seen.faults)}")
+    row("seconds of an interaction, median", lambda m: f"{np.median(m.every()):.2f}")
+    row(f"seconds of an interaction, 95 % (wanted: {LIMIT})", lambda m: f"{np.quantile(m.every(), 0.95):.2f}")
+    row("server: processor seconds an interaction", lambda m: f"{m.server / m.interactions:.3f}")
+    row("browser: processor seconds an interaction", lambda m: f"{m.browser / m.interactions:.3f}")
+    row("server: share of one core", lambda m: f"{m.server / m.wall:.0%}")
+    row("browser: share of one core", lambda m: f"{m.browser / m.wall:.0%}")
+    row("server: memory, highest, GB", lambda m: f"{m.seen.memory:.2f}")
+    lines += [
+        "",
+        "Errors: exception boxes, page and console errors, failed requests, steps that failed. The interactions, "
+        "seconds of the clock, median and 95 %:",
+        "",
+        "| | " + " | ".join(found) + " |",
+        "|---|" + "---:|" * len(found),
+    ]
+    for name in sorted({name for m in found.values() for name in m.seen.times}):
+        cells = []
+        for m in found.values():
+            of = m.seen.times.get(name)
+            cells.append(f"{np.median(of):.2f}, {np.quantile(of, 0.95):.2f} (n {len(of)})" if of else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    faults = [fault for m in found.values() for fault in m.seen.faults]
+    if faults:
+        lines += ["", "Errors:", "", *(f"- `{fault}`" for fault in dict.fromkeys(faults))]
     return "\n".join(lines) + "\n"
 
 
@@ -263,9 +309,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    crowd = measure(options.run, options.sessions, 60 * options.minutes)
-    alone = measure(options.run, 1, 30 * options.minutes)
-    said = report(options.run, options.sessions, crowd, alone)
+    seconds = 60 * options.minutes
+    ways = {
+        f"{options.sessions} browsers": (_crowd, options.sessions, seconds),
+        f"{options.sessions} sessions without a browser": (_without_browser, options.sessions, seconds),
+        "one browser": (_crowd, 1, seconds / 2),
+    }
+    found = {name: measure(way, options.run, count, wait) for name, (way, count, wait) in ways.items()}
+    said = report(options.run, options.sessions, found)
     print(said)
     if options.out:
         options.out.write_text(said, "utf-8")
