@@ -93,12 +93,12 @@ class Session:
     async def visit(self, title: str) -> None:
         """Follow a link of the sidebar."""
         link = self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True)
-        await self.timed(f"page {title}", link.click(timeout=60_000))
+        await self.timed(f"page {title}", link.click(timeout=120_000))
 
     async def text(self, label: str, value: str, name: str) -> None:
         """Type into a box, and time from the Enter key."""
         box = self.page.get_by_label(label, exact=True).first
-        await box.fill(value, timeout=60_000)
+        await box.fill(value, timeout=120_000)
         await self.timed(name, box.press("Enter"))
 
     async def walk(self, end: float) -> None:
