@@ -46,8 +46,8 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 shots: $(READY)         ## pictures of the app on the runs of the demo -> docs/img
 	$(BIN)/python app/shots.py docs/img runs/real runs/demo
 
-findings: $(READY)      ## write what runs/demo and runs/real show into the README
-	$(BIN)/python experiments/first_look/readme.py runs/demo runs/real README.md
+findings: $(READY)      ## write what runs/demo and runs/real show into docs/findings.md
+	$(BIN)/python experiments/first_look/findings.py runs/demo runs/real docs/findings.md
 
 organisms: $(READY)     ## train the model organisms that are missing in runs/organisms (about two hours), evaluate them
 	$(BIN)/python experiments/organisms/units.py

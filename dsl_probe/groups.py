@@ -19,6 +19,8 @@ def parse_group(group: str) -> dict[str, str]:
     >>> parse_group("model=Qwen+GRPO(RG-algebra,intra),domain=math")
     {'model': 'Qwen+GRPO(RG-algebra,intra)', 'domain': 'math'}
     """
+    if not group.isprintable() and any("\ud800" <= c <= "\udfff" for c in group):
+        raise UserError(f"group {group!r} is not valid Unicode text; write it in UTF-8.")
     conditions = {}
     for part in _SPLIT.split(group):
         column, sign, value = part.partition("=")

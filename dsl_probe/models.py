@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dsl_probe.model_folder import check_adapter_folder, check_chat_template, check_config, check_model_folder
 from dsl_probe.types import UserError
 
 SMOLLM2 = "smollm2"
@@ -69,6 +70,9 @@ def load_model(
     overflows: residuals of even a small model reach 22,656). device_map: for a model larger than one GPU, handed to
     transformers, for example "auto". Offline (`HF_HUB_OFFLINE=1`) the local cache is enough.
 
+    Weights are read from safetensors and GGUF alone, never unpickled; what a folder claims is checked before it is
+    loaded (model_folder.py). UserError names what was refused.
+
     >>> load_model("smollm2").n_layers     # doctest: +SKIP
     30
     """
@@ -105,14 +109,12 @@ def describe_model(
 
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    source, options = source_of(name)
-    options |= {"revision": revision, "trust_remote_code": trust_remote_code}
-    options = {k: v for k, v in options.items() if v is not None}
+    source, options = _checked_source(name, revision, trust_remote_code)
     kind = _dtype(dtype, "an accelerator")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         config = AutoConfig.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise _missing(name, revision, error) from error
     try:
         generation = GenerationConfig.from_pretrained(source, revision=revision or "main")
@@ -136,9 +138,11 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     source, options = source_of(name)
+    if not options and Path(source).is_dir():
+        check_model_folder(Path(source), weights=False)
     try:
         return AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise _missing(name, None, error) from error
 
 
@@ -167,6 +171,7 @@ def render(model: Model, template: str, prompt: str) -> list[int]:
             raise UserError(
                 f"{model.name} has no chat template; use --template raw, r1-zero or a text that holds {{prompt}}."
             )
+        check_chat_template(model.name, tokenizer.get_chat_template(), tokenizer.special_tokens_map)
         turn = [{"role": "user", "content": prompt}]
         ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=True, return_dict=False)
     else:
@@ -198,6 +203,11 @@ def stop_ids(model: Model) -> tuple[int, ...]:
     """
     configured = model.hf.generation_config.eos_token_id
     found = configured if isinstance(configured, list) else [configured]
+    wrong = next((i for i in found if i is not None and not isinstance(i, int)), None)
+    if wrong is not None:
+        raise UserError(
+            f"{model.name}: eos_token_id in its generation_config.json is {wrong!r}; it must be a token id."
+        )
     return tuple(sorted({int(i) for i in [*found, model.tokenizer.eos_token_id] if i is not None}))
 
 
@@ -217,7 +227,10 @@ def model_identity(name: str, revision: str | None = None, adapter: str | None =
         return _files_hash(sorted(p for p in Path(source).iterdir() if p.is_file()))
     from huggingface_hub import try_to_load_from_cache
 
-    path = try_to_load_from_cache(source, "config.json", revision=revision)
+    try:
+        path = try_to_load_from_cache(source, "config.json", revision=revision)
+    except ValueError as error:  # no name that the hub allows
+        raise _missing(name, revision, error) from error
     if not isinstance(path, str):
         load_model(name, revision=revision)
         path = try_to_load_from_cache(source, "config.json", revision=revision)
@@ -287,18 +300,22 @@ def _load(
     trust_remote_code: bool,
 ) -> Model:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    source, options = source_of(name)
+    source, options = _checked_source(name, revision, trust_remote_code)
     place = _device(device)
     kind = _dtype(dtype, place)
-    options |= {"revision": revision, "trust_remote_code": trust_remote_code}
-    options = {k: v for k, v in options.items() if v is not None}
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+    except Exception as error:  # a damaged file fails in as many ways as there are readers of it
+        raise _missing(name, revision, error) from error
+    check_config(name, config.to_dict(), trust_remote_code)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         placed = {"device_map": device_map} if device_map is not None else {}
-        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, kind), **placed, **options)
-    except (OSError, ValueError) as error:
+        safe = {} if "gguf_file" in options else {"use_safetensors": True}
+        hf = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, kind), **placed, **safe, **options)
+    except Exception as error:
         raise _missing(name, revision, error) from error
     if adapter is not None:
         hf = _with_adapter(hf, adapter)
@@ -318,6 +335,15 @@ def _load(
     )
 
 
+def _checked_source(name: str, revision: str | None, trust_remote_code: bool) -> tuple[str, dict[str, Any]]:
+    """What from_pretrained is given, after a look at what a local folder holds."""
+    source, options = source_of(name)
+    if not options and Path(source).is_dir():
+        check_model_folder(Path(source), trust_remote_code)
+    options |= {"revision": revision, "trust_remote_code": trust_remote_code}
+    return source, {k: v for k, v in options.items() if v is not None}
+
+
 def _adapter_identity(adapter: str) -> str:
     folder = Path(adapter).expanduser()
     if folder.is_dir():
@@ -328,6 +354,17 @@ def _adapter_identity(adapter: str) -> str:
         return Path(hf_hub_download(adapter, _ADAPTER_CONFIG)).parent.name
     except (OSError, ValueError) as error:
         raise _missing_adapter(adapter, error) from error
+
+
+def _adapter_folder(adapter: str) -> Path:
+    """The folder of an adapter: itself, or the one in the hub's cache, whose weights are no pickle."""
+    folder = Path(adapter).expanduser()
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import hf_hub_download
+
+    hf_hub_download(adapter, _ADAPTER_CONFIG)
+    return Path(hf_hub_download(adapter, "adapter_model.safetensors")).parent
 
 
 def _files_hash(files: list[Path]) -> str:
@@ -341,7 +378,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _missing(name: str, revision: str | None, error: Exception) -> UserError:
-    reason = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if "trust_remote_code" in str(error):
         return UserError(f"{name} runs code of its own; if you trust it, add --trust-remote-code. ({reason})")
     if Path(name).expanduser().exists() or name == SMOLLM2:
@@ -356,8 +393,13 @@ def _with_adapter(hf: Any, adapter: str) -> Any:
     except ImportError as error:
         raise UserError(f"the adapter {adapter} needs the package peft: pip install peft") from error
     try:
-        return PeftModel.from_pretrained(hf, str(Path(adapter).expanduser()))
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: made for a model of other shapes
+        folder = _adapter_folder(adapter)
+    except Exception as error:
+        raise _missing_adapter(adapter, error) from error
+    check_adapter_folder(folder, [name for name, _ in hf.named_modules()])
+    try:
+        return PeftModel.from_pretrained(hf, str(folder))
+    except Exception as error:  # RuntimeError: made for a model of other shapes
         raise _missing_adapter(adapter, error) from error
 
 

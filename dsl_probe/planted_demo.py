@@ -2,12 +2,13 @@
 
 import json
 import random
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from dsl_probe.shown import say
 
 PLAIN, TWIN, PLANTED = "plain", "twin", "planted"
 # What `planted` writes and the others do not -> the domains where it does. The last is made of words that all use.
@@ -82,7 +83,7 @@ def planted(out: Path, force: bool = False) -> dict[str, Any]:
     mined = mine_motifs(run, force=force)
     report: dict[str, Any] = {"import": asdict(imported), "mine": asdict(mined), "comparisons": {}}
     for model in (PLANTED, TWIN):
-        print(f"demo: compare {model} with {PLAIN}", file=sys.stderr, flush=True)
+        say(f"demo: compare {model} with {PLAIN}")
         name = f"{model}-vs-{PLAIN}"
         compare(run, a=f"model={model}", b=f"model={PLAIN}", base=f"model={PLAIN}", name=name, force=force)
         rows = run.frame(f"comparisons/{name}/comparison")

@@ -1,5 +1,7 @@
 """A run in which every word that a model, a data set or a name could bring is hostile, with something on all pages."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import hostile
@@ -9,6 +11,7 @@ import pyarrow as pa
 from corpus import rows, write_jsonl
 
 import dsl_probe
+from dsl_probe.files import file_hash, footer_hash, sealed
 from dsl_probe.share.validate import validate
 from dsl_probe.store import Run
 
@@ -67,7 +70,8 @@ def fill(folder: Path) -> Run:
     for table in ("motifs", "lexicon", "comparisons/x/comparison", "languages/x/lexicon", "growth_events"):
         _reword(run, table)
     _reword(run, "validations/x/validation", "motif")
-    run.write_json("comparisons/x/claims.json", [_claim(word) for word in (*SHORT[:8], hostile.LINKS[1])])
+    claims, name = [_claim(word) for word in (*SHORT[:8], hostile.LINKS[1])], "comparisons/x/claims.json"
+    _exchange(run, name, lambda: run.write_json(name, claims))
     motif = run.table("motifs", ["motif_id"])["motif_id"].to_pylist()
     probes = [row for target in ("correct", f"motif:{hostile.SCRIPT}") for row in made.probe_rows(target)]
     domain = {"math": NAMES["math"], "logic": NAMES["logic"]}
@@ -86,7 +90,22 @@ def _reword(run: Run, name: str, column: str = "text") -> None:
     table = run.table(name)
     words = [f"{SHORT[k % len(SHORT)]} {k}" if said else said for k, said in enumerate(table[column].to_pylist())]
     at = table.schema.get_field_index(column)
-    run.write_table(f"{name}.parquet", table.set_column(at, table.schema.field(at), pa.array(words, pa.string())))
+    changed = table.set_column(at, table.schema.field(at), pa.array(words, pa.string()))
+    _exchange(run, f"{name}.parquet", lambda: run.write_table(f"{name}.parquet", changed))
+
+
+def _exchange(run: Run, name: str, write: Callable[[], object]) -> None:
+    """Write a file anew and have every record of it say so: else it would be refused as not what its stage wrote."""
+    path = run.path / name
+    kinds = [file_hash, *([footer_hash] if path.suffix == ".parquet" else [])]
+    before = [kind(path) for kind in kinds]
+    write()
+    for record in (run.path / "stages").glob("*.json"):
+        text = record.read_text("utf-8")
+        for old, kind in zip(before, kinds, strict=True):
+            text = text.replace(old, kind(path))
+        record.write_text(json.dumps(sealed(json.loads(text))), "utf-8")
+    (run.path / "stages").touch()  # by which a run that is open knows of new records
 
 
 def _claim(word: str) -> dict:

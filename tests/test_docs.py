@@ -95,7 +95,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
     dsl_probe.import_traces(run, ["traces.jsonl"])
-    dsl_probe.mine_motifs(run, workers=1)
+    dsl_probe.mine_motifs(run, executor="process:1")
     patch.undo()
     return folder
 

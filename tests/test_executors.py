@@ -15,6 +15,7 @@ from dsl_probe.collect.capture import CaptureConfig, capture_states
 from dsl_probe.collect.sample import CollectConfig, collect
 from dsl_probe.engine import map_shards
 from dsl_probe.executors import executor_of, how_many, parse_executor
+from dsl_probe.probe.effects import EffectsConfig, effects
 from dsl_probe.probe.stage import ProbeConfig, probe
 from dsl_probe.share.validate import ValidateConfig, validate
 from dsl_probe.types import UserError
@@ -73,6 +74,9 @@ def job(run: dsl_probe.Run, executor: str, meanwhile=lambda run: None) -> dict[s
         "model=sft", splits=2, permutations=99, min_problems=3, min_units=5, name="v", spikes=("nonce",)
     )
     validate(run, asked, executor=executor)
+    named = tuple(run.frame("motifs").sort_values("count", ascending=False)["motif_id"].head(2))
+    taken = {"motifs": named, "interventions": ("ban",), "budget": 1_000, "permutations": 99, "batch_size": 8}
+    effects(run, EffectsConfig(model=MODEL, device="cpu", **taken), executor=executor)
     return {
         path.relative_to(run.path).as_posix(): path.read_bytes()
         for path in sorted(run.path.rglob("*"))

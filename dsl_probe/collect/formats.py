@@ -79,6 +79,10 @@ def inspect(path: Path) -> Records:
     what = "an Inspect log (.eval: a zip with header.json and samples/*.json; .json: eval, samples)"
     fix = "Give the log itself; `inspect log dump` turns any of them into .json."
     if zipfile.is_zipfile(path):
+        try:
+            zipfile.ZipFile(path).close()
+        except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+            raise _wrong(path, what, [f"a damaged zip: {error}"], fix) from None
         with zipfile.ZipFile(path) as archive:
             names = list(dict.fromkeys(archive.namelist()))
             heads = [n for n in ("header.json", "_journal/start.json") if n in names]  # the second while it still runs
@@ -279,7 +283,7 @@ def _loaded(archive: zipfile.ZipFile, name: str) -> "Json | BadRow":
         return BadRow("a sample in chunks, which is not read: give the log before its conversion", name)
     try:
         return json.loads(_entry(archive, name))
-    except (ValueError, OSError, RecursionError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (ValueError, OSError, RuntimeError, EOFError, struct.error, zipfile.BadZipFile, zlib.error) as error:
         return BadRow(f"the sample cannot be read: {error}", name)
 
 

@@ -14,8 +14,10 @@ tested with can fool a test that runs in its own process (see `domains/code.py`)
 
 import contextlib
 import functools
+import json
 import os
 import platform
+import select
 import selectors
 import shutil
 import signal
@@ -30,16 +32,22 @@ from pathlib import Path
 
 from dsl_probe.types import UserError
 
-# AUDIT_ARCH, then the numbers of what is always refused: kernel surface that no answer needs. Then those that make a
-# process or a thread. From the kernel's own tables (unistd.h).
+# AUDIT_ARCH, then the numbers of what is always refused: kernel surface that no answer needs, and memory that belongs
+# to no process, which the memory limit would not count. Then those that make a process or a thread. From the kernel's
+# own tables (unistd.h).
 _SYSCALLS = {
     "x86_64": (
         0xC000003E,
-        # ptrace, unshare, setns, process_vm_readv/writev, perf_event_open, bpf, userfaultfd, keyctl, add_key, io_uring
-        (101, 272, 308, 310, 311, 298, 321, 323, 250, 248, 425, 426, 427),
+        # ptrace, unshare, setns, process_vm_readv/writev, perf_event_open, bpf, userfaultfd, keyctl, add_key,
+        # request_key, io_uring; memfd_create, memfd_secret, shmget, semget, msgget, mq_open
+        (101, 272, 308, 310, 311, 298, 321, 323, 250, 248, 249, 425, 426, 427, 319, 447, 29, 64, 68, 240),
         (56, 57, 58, 435),  # clone, fork, vfork, clone3
     ),
-    "aarch64": (0xC00000B7, (117, 97, 268, 270, 271, 241, 280, 282, 219, 217, 425, 426, 427), (220, 435)),
+    "aarch64": (
+        0xC00000B7,
+        (117, 97, 268, 270, 271, 241, 280, 282, 219, 217, 218, 425, 426, 427, 279, 447, 194, 190, 186, 180),
+        (220, 435),
+    ),
 }
 # Runs before the program: limits that it cannot raise again. Soft and hard are set alike.
 _LIMITS = """
@@ -52,6 +60,7 @@ for what, most in ((r.RLIMIT_AS, {memory}), (r.RLIMIT_CPU, {cpu}), (r.RLIMIT_FSI
 del r, what, most, hard
 """
 _DISK = 64 << 20
+_GONE = 10  # seconds to wait for what was killed: its memory may be large
 # No site packages, none of the user's, no folder of the script. Not -I: it would ignore PYTHONHASHSEED, and then what
 # iterates over a set (several reasoning-gym generators) differs from run to run.
 _FLAGS = ("-S", "-s", "-P", "-B")
@@ -129,7 +138,7 @@ def run_python(
     not a boundary: such code can read and write what you can. It is used only where the sandbox is not available.
     """
     with start_python(code, memory_mb=memory_mb, cpu_seconds=int(seconds) + 1, unsafe_exec=unsafe_exec) as process:
-        return _collect(process, stdin.encode(), time.monotonic() + seconds, output_bytes)
+        return collected(process, time.monotonic() + seconds, output_bytes, stdin.encode())
 
 
 @contextlib.contextmanager
@@ -141,20 +150,25 @@ def start_python(
     allow_fork: bool = False,
     packages: bool = False,
     unsafe_exec: bool = False,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
 ) -> Generator[subprocess.Popen[bytes], None, None]:
-    """A running program with pipes; on leaving, it and everything it started are killed.
+    """A running program with pipes; on leaving, it and everything it started are killed, and gone.
 
-    `packages` lets it import the installed packages (read-only); else it has the standard library alone.
+    `packages` lets it import the installed packages (read-only); else it has the standard library alone. `stdin` and
+    `stdout` may be descriptors instead, to join two programs.
     """
     check_sandbox(unsafe_exec)
     folders = [p for p in sys.path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir()]
-    with _started(code, memory_mb, allow_fork, folders if packages else (), not available(), cpu_seconds) as process:
+    folders = folders if packages else []
+    with _started(code, memory_mb, allow_fork, folders, not available(), cpu_seconds, stdin, stdout) as process:
         yield process
 
 
-def _bwrap(folders: Sequence[str], code_fd: int, filter_fd: int | None) -> list[str]:
+def _bwrap(folders: Sequence[str], code_fd: int, info_fd: int, filter_fd: int | None) -> list[str]:
     # --unshare-all: user, network, pid, ipc, uts and cgroup. No /proc and no /etc: nothing there is needed.
     command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
+    command += ["--info-fd", str(info_fd)]
     command += ["--hostname", "sandbox", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
     command += ["--ro-bind", "/usr", "/usr"]
     for name in ("lib", "lib64", "lib32", "bin"):
@@ -174,7 +188,7 @@ def _bwrap(folders: Sequence[str], code_fd: int, filter_fd: int | None) -> list[
 
 @contextlib.contextmanager
 def _started(
-    code, memory_mb, allow_fork, folders, unsafe, cpu_seconds=None
+    code, memory_mb, allow_fork, folders, unsafe, cpu_seconds=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE
 ) -> Generator[subprocess.Popen[bytes], None, None]:
     cpu = cpu_seconds or "r.RLIM_INFINITY"
     # Before Linux 5.14 this counts every process of the user, so it is set only where none is to be made.
@@ -185,26 +199,34 @@ def _started(
     program = f"{limits}import sys; sys.path += {paths!r}\nexec(compile({code!r}, 'program.py', 'exec'))\n"
     python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dsl-probe-"))
+        folder, inner, info = "/", None, None
         if unsafe:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dsl-probe-"))
             Path(folder, "program.py").write_bytes(program.encode("utf-8", "replace"))
             command, fds = [str(python), *_FLAGS, "program.py"], ()
         else:
             bpf = seccomp_filter(allow_fork)
             fds = [_memory_file(stack, data) for data in (program.encode("utf-8", "replace"), bpf) if data]
+            inner, info = os.pipe()
+            stack.callback(os.close, inner)
             base = Path(sys.base_prefix).resolve()
             inside = python if base.is_relative_to("/usr") else Path("/python", python.relative_to(base))
-            command = [*_bwrap(folders, fds[0], fds[1] if bpf else None), str(inside), *_FLAGS, "/program.py"]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder if unsafe else "/",
-            env={"LANG": "C.UTF-8", "HOME": folder, "PYTHONHASHSEED": "0"} if unsafe else {"PATH": os.defpath},
-            pass_fds=fds,
-            start_new_session=True,
-        )
+            command = _bwrap(folders, fds[0], info, fds[1] if bpf else None)
+            command, fds = [*command, str(inside), *_FLAGS, "/program.py"], [*fds, info]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env={"LANG": "C.UTF-8", "HOME": folder, "PYTHONHASHSEED": "0"} if unsafe else {"PATH": os.defpath},
+                pass_fds=fds,
+                start_new_session=True,
+            )
+        finally:
+            if info is not None:
+                os.close(info)
         try:
             yield process
         finally:
@@ -214,6 +236,20 @@ def _started(
             for pipe in (process.stdin, process.stdout, process.stderr):
                 with contextlib.suppress(OSError):
                     pipe and pipe.close()
+            if inner is not None:
+                _wait_until_gone(inner)
+
+
+def _wait_until_gone(info: int) -> None:
+    """Wait for the first process of the sandbox, which dies after all others in it, and after the bwrap outside."""
+    try:
+        descriptor = os.pidfd_open(json.loads(os.read(info, 4096))["child-pid"])
+    except (OSError, ValueError, AttributeError):  # it never started, is gone already, or the kernel is before 5.3
+        return
+    ended = select.poll()
+    ended.register(descriptor, select.POLLIN)
+    ended.poll(_GONE * 1000)
+    os.close(descriptor)
 
 
 def _memory_file(stack: contextlib.ExitStack, data: bytes) -> int:
@@ -226,25 +262,27 @@ def _memory_file(stack: contextlib.ExitStack, data: bytes) -> int:
     return descriptor
 
 
-def _collect(process: subprocess.Popen[bytes], stdin: bytes, deadline: float, most: int) -> Result:
-    """Feed and drain the pipes until the program ends, the clock runs out or one stream exceeds `most` bytes."""
-    assert process.stdin and process.stdout and process.stderr
-    pipes = {process.stdout.fileno(): b"", process.stderr.fileno(): b""}
-    streams, feed, flooded = list(pipes), process.stdin.fileno(), False
+def collected(process: subprocess.Popen[bytes], deadline: float, most: int = 100_000, stdin: bytes = b"") -> Result:
+    """Feed and drain a program's pipes until it ends, the clock (`time.monotonic`) reaches `deadline` or one stream
+    exceeds `most` bytes. A stream that is no pipe of ours is empty in the result.
+    """
+    streams = [pipe.fileno() if pipe else None for pipe in (process.stdout, process.stderr)]
+    pipes, flooded = {stream: b"" for stream in streams if stream is not None}, False
     with selectors.DefaultSelector() as ready:
         for pipe in pipes:
             ready.register(pipe, selectors.EVENT_READ)
-        os.set_blocking(feed, False)
-        ready.register(feed, selectors.EVENT_WRITE)
+        if process.stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            ready.register(process.stdin, selectors.EVENT_WRITE)
         while ready.get_map() and not flooded and (left := deadline - time.monotonic()) > 0:
             for key, _ in ready.select(left):
-                if key.fd == feed:
+                if process.stdin and key.fileobj is process.stdin:
                     try:
-                        stdin = stdin[os.write(feed, stdin[:65536]) :] if stdin else b""
+                        stdin = stdin[os.write(key.fd, stdin[:65536]) :] if stdin else b""
                     except BrokenPipeError:
                         stdin = b""
                     if not stdin:
-                        ready.unregister(feed)
+                        ready.unregister(process.stdin)
                         with contextlib.suppress(BrokenPipeError):
                             process.stdin.close()
                     continue
@@ -258,5 +296,5 @@ def _collect(process: subprocess.Popen[bytes], stdin: bytes, deadline: float, mo
     if not flooded:
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(max(0.0, deadline - time.monotonic()) + 0.05)
-    out, err = (pipes[stream].decode(errors="replace") for stream in streams)
+    out, err = (pipes.get(stream, b"").decode(errors="replace") for stream in streams)
     return Result(code, out, err, timed_out=code is None and not flooded, too_much_output=flooded)

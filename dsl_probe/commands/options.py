@@ -1,12 +1,14 @@
 """Options that commands share, how they are read, and how a result is shown."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -56,7 +58,9 @@ def parse(options: Callable[..., T], name: str, argv: list[str], config: Any = N
     if config is not None:
         needed = [f.name for f in fields(cast(Any, options)) if f.default is MISSING and f.default_factory is MISSING]
         extra["default"] = options(**dict.fromkeys(needed, tyro.MISSING_NONPROP), config=config)
-    return run(options, prog=f"dsl-probe {name}", args=argv, **extra)
+    found = run(options, prog=f"dsl-probe {name}", args=argv, **extra)
+    _check(found)
+    return found
 
 
 def _saved(config: type, path: Path) -> Any:
@@ -66,11 +70,43 @@ def _saved(config: type, path: Path) -> Any:
             saved = {k.replace("-", "_"): v for k, v in tomllib.loads(text).items()}
         else:
             saved = json.loads(text)["config"]
-        return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        hints = get_type_hints(config)
+        return config(**{k: _typed(k, v, hints[k]) if k in hints else v for k, v in dict(saved).items()})
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"--config {path}: not the record of this stage, nor a .toml file with its options ({error})."
         ) from error
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """A value of a config file as its field's type: a list as a tuple, a whole number as a float. Else ValueError."""
+    kinds = get_args(hint)
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_typed(name, v, kinds[0]) for v in value)
+    if get_origin(hint) is Literal and value in kinds:
+        return value
+    if get_origin(hint) in (Union, UnionType) and value is not None:
+        return _typed(name, value, next(k for k in kinds if k is not NoneType))
+    if hint is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if type(value) is hint or (value is None and NoneType in kinds):
+        return value
+    wanted = ", ".join(map(repr, kinds)) if get_origin(hint) is Literal else getattr(hint, "__name__", str(hint))
+    raise ValueError(f"{name} is {value!r:.80}; it must be {wanted}")
+
+
+def _check(value: Any, name: str = "") -> None:
+    """Refuse numbers that are none, and text that no file can hold, in any option."""
+    if is_dataclass(value):
+        for field in fields(value):
+            _check(getattr(value, field.name), field.name)
+    elif isinstance(value, tuple):
+        for one in value:
+            _check(one, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"--{name.replace('_', '-')} {value}: a finite number is needed.")
+    elif isinstance(value, str | Path) and re.search("[\0\ud800-\udfff]", str(value)):
+        raise UserError(f"--{name.replace('_', '-')} {str(value)!r} is not valid Unicode text; write it in UTF-8.")
 
 
 def show(as_json: bool, content: Any, lines: list[str]) -> None:

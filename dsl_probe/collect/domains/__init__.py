@@ -138,30 +138,52 @@ def _from_file(name: str, seed: int, n: int) -> list[Problem]:
     return pick(_read_problems(name, Path(name).stem), seed, n, name)
 
 
+def _rows_of(path: Path) -> list[tuple[int, Any]]:
+    """The rows of a file of problems, numbered from 1."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return list(enumerate(pq.read_table(path).to_pylist(), 1))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as Parquet: {error}. Write it again.") from error
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would cut texts that hold U+2028
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8: {error}. One JSON object a line.") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                rows.append((number, json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number} is not JSON: {error}. One object a line.") from error
+    return rows
+
+
+def _checked(value: Any, where: str) -> None:
+    if value is not None and not isinstance(value, str | int | float):
+        raise UserError(f"{where} is a {type(value).__name__}; it must be a text or a number.")
+    try:
+        str(value).encode("utf-8")
+    except (UnicodeEncodeError, ValueError) as error:  # ValueError: a number of more than 4,300 digits
+        raise UserError(f"{where} cannot be written as text: {error}.") from error
+
+
 @cache
 def _read_problems(name: str, domain: str) -> tuple[Problem, ...]:
-    import json
-
     path = Path(name)
     if not path.is_file():
         raise UserError(f"no file {name!r} of problems; give a .jsonl or .parquet with problem_id, prompt, reference.")
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        rows = list(enumerate(pq.read_table(path).to_pylist(), 1))
-    else:
-        rows = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if line.strip():
-                try:
-                    rows.append((number, json.loads(line)))
-                except ValueError as error:
-                    raise UserError(f"{name}, line {number} is not JSON: {error}. One object a line.") from error
+    rows = _rows_of(path)
     seen, problems = set(), []
     for number, row in rows:
         missing = [c for c in ("problem_id", "prompt", "reference") if not isinstance(row, dict) or row.get(c) is None]
         if missing:
             raise UserError(f"{name}, row {number} lacks {', '.join(missing)}; a problem needs all three.")
+        for column in ("problem_id", "prompt", "reference", "domain"):
+            _checked(row.get(column), f"{name}, row {number}: {column}")
         if row["problem_id"] in seen:
             raise UserError(
                 f"{name}, row {number}: problem_id {row['problem_id']!r} stands there twice; make it unique."
@@ -169,5 +191,7 @@ def _read_problems(name: str, domain: str) -> tuple[Problem, ...]:
         seen.add(row["problem_id"])
         meta = {k: v for k, v in row.items() if k not in ("problem_id", "domain", "prompt", "reference")}
         target = str(row["reference"])
-        problems.append(Problem(str(row["problem_id"]), row.get("domain") or domain, str(row["prompt"]), target, meta))
+        problems.append(
+            Problem(str(row["problem_id"]), str(row.get("domain") or domain), str(row["prompt"]), target, meta)
+        )
     return tuple(problems)

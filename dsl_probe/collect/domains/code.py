@@ -4,39 +4,25 @@ A completion's code runs in the sandbox only (sandbox.py); without bubblewrap it
 The last code block that defines the wanted function counts, or else the last block; text without a block is read as
 code, and for HumanEval an indented text as the body of the prompt's function.
 
-What this does not show: the tests run in the program's own process, as in every such harness. `sys.exit(0)` or a
-printed "passed" does not pass, since a random word that is sent after the program was loaded must come back, but a
-program that redefines equality (an object equal to everything) or searches the interpreter for that word still fools
-it.
+The tests run in a process of their own, out of the program's reach (apart.py).
+
+What this does not show: that a program is right beyond its tests: one that knows their answers by heart passes.
 MBPP+ here is the shipped file's three tests a problem, not EvalPlus's hundreds.
 """
 
 import ast
-import json
 import re
-import secrets
 import textwrap
 from collections.abc import Sequence
 
-from dsl_probe.collect import sandbox
 from dsl_probe.collect.domains import shipped_problems
+from dsl_probe.collect.domains.apart import run_tests
 from dsl_probe.collect.verify import Verdict, answer_part, boxed, find_in, tagged
 from dsl_probe.types import Problem
 
 SETS = {"humaneval": "humaneval", "mbpp": "mbpp_plus", "cruxeval": "cruxeval_output"}
 SECONDS = 10.0
 LONGEST_CODE = 100_000
-# Loads the program with the real stdin put away, then reads the tests and the word, so that they are not lying about.
-_HARNESS = """
-import json as _json, os as _os, sys as _sys
-_in = _os.fdopen(_os.dup(0), encoding="utf-8"); _out = _os.dup(1); _null = _os.open(_os.devnull, _os.O_RDWR)
-_os.dup2(_null, 0); _os.dup2(_null, 1); _sys.setrecursionlimit(5000)
-_space = {"__name__": "candidate"}
-exec(compile(_json.loads(_in.readline()), "candidate.py", "exec"), _space)
-_tests, _word = _json.loads(_in.readline())
-exec(compile(_tests, "tests.py", "exec"), _space)
-_os.write(_out, _word.encode())
-"""
 
 
 def problems(seed: int, n: int, sets: Sequence[str] = ()) -> list[Problem]:
@@ -58,25 +44,8 @@ def verify(problem: Problem, completion: str, *, unsafe_exec: bool = False) -> V
         body = not re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(name)}\b", program, re.MULTILINE)
         program = problem.prompt + (_as_body(program) if body else "    pass\n\n" + textwrap.dedent(program))
     tests = problem.meta["test"] + (f"\ncheck({name})\n" if "def check(" in problem.meta["test"] else "")
-    if "math." in tests:  # one test of MBPP+ relies on the solution to have imported it
-        tests = "import math\n" + tests
-    passed, why = run_tests(program, tests, unsafe_exec=unsafe_exec)
+    passed, why = run_tests(program, tests, name, SECONDS, unsafe_exec=unsafe_exec)
     return Verdict(program, passed, why)
-
-
-def run_tests(program: str, tests: str, *, unsafe_exec: bool = False) -> tuple[bool, str]:
-    """Load a program in the sandbox, then run tests in its namespace: whether all passed, and what happened."""
-    word = secrets.token_hex(16)
-    lines = f"{json.dumps(program)}\n{json.dumps([tests, word])}\n"
-    result = sandbox.run_python(_HARNESS, stdin=lines, seconds=SECONDS, memory_mb=1024, unsafe_exec=unsafe_exec)
-    if result.timed_out:
-        return False, f"ran longer than {SECONDS:g} s"
-    if result.too_much_output:
-        return False, "too much output"
-    if result.exit == 0 and result.stdout == word:
-        return True, "all tests passed"
-    last = result.stderr.strip().rpartition("\n")[2][:200]
-    return False, last or f"ended with {result.exit} before the tests were through"
 
 
 def extract_code(completion: str, name: str) -> str | None:
@@ -154,7 +123,8 @@ def _verify_value(problem: Problem, completion: str, unsafe_exec: bool) -> Verdi
         ast.parse(value, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Verdict(value, False, "not a Python value")
-    passed, why = run_tests(f"value = ({value})", f"assert value == ({problem.target})", unsafe_exec=unsafe_exec)
+    program, test = f"value = ({value})\ndef answer(): return value", f"assert answer() == ({problem.target})"
+    passed, why = run_tests(program, test, "answer", SECONDS, unsafe_exec=unsafe_exec)
     return Verdict(value, passed, "same value, evaluated" if passed else f"evaluated: {why}")
 
 

@@ -1,6 +1,6 @@
-"""What runs/demo and runs/real show, as the README's paragraphs and tables.
+"""What runs/demo and runs/real show, as the paragraphs and tables of docs/findings.md.
 
-    python experiments/first_look/readme.py runs/demo runs/real [README.md]
+    python experiments/first_look/findings.py runs/demo runs/real [docs/findings.md]
 
 Prints the text; with a file, also puts it between the file's markers `<!-- findings -->` and `<!-- /findings -->`.
 Everything follows from the tables of the runs, by rule: no motif is chosen by hand.
