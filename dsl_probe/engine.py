@@ -135,7 +135,8 @@ def each_unit(
         busy = []
         # Asked here first: with an executor what is done already need not travel.
         open_ones = [i for i in left if not units[i].file.exists()]
-        yield from ((i, None) for i in left if i not in set(open_ones))
+        closed = set(left).difference(open_ones)
+        yield from ((i, None) for i in left if i in closed)
         made = map_shards(partial(_alone, fn), [units[i] for i in open_ones], executor, ahead=ahead, retries=retries)
         for i, (state, value) in zip(open_ones, made, strict=True):
             if state == _ELSEWHERE:

@@ -4,7 +4,9 @@
     ray            a cluster that is found, or one made here   ray:ADDRESS   the one at this address
     slurm          a job a shard, by submitit                  slurm:gpu     in this partition
 
-Options follow after commas: `ray:auto,num_gpus=1`, `slurm:gpu,gpus_per_node=1,timeout_min=240`.
+Options follow after commas: `ray:auto,num_gpus=1`, `slurm:gpu,gpus_per_node=1,timeout_min=240`. `workers=N`: how
+many of Ray's workers are used (default: all that fit); how many of Slurm's jobs should run at a time (default: 50), as
+many again wait in its queue.
 """
 
 import logging
@@ -179,6 +181,8 @@ def _slurm(partition: str, options: dict[str, Any], folder: Path) -> Executor:
     except ImportError as error:
         raise UserError("--executor slurm needs submitit: pip install 'dsl-probe[slurm]'") from error
     cluster = options.pop("cluster", "slurm")
+    # Another cluster than Slurm (local, debug) has no queue: what is submitted runs at once.
+    workers = int(options.pop("workers", 50 if cluster == "slurm" else len(os.sched_getaffinity(0))))
     try:
         executor = submitit.AutoExecutor(folder=folder.resolve(), cluster=cluster)
         if partition:
@@ -186,14 +190,14 @@ def _slurm(partition: str, options: dict[str, Any], folder: Path) -> Executor:
         executor.update_parameters(name="dsl-probe", **{"timeout_min": 60} | options)
     except (RuntimeError, ValueError, NameError) as error:
         raise UserError(f"--executor slurm: {error}") from error
-    return _Submitit(executor)
+    return _Submitit(executor, workers)
 
 
 class _Submitit:
     """A job a shard."""
 
-    def __init__(self, executor: Any):
-        self.executor = executor
+    def __init__(self, executor: Any, workers: int):
+        self.executor, self.workers = executor, workers
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> _Told:
         job = self.executor.submit(_call, fn, args)

@@ -123,3 +123,20 @@ def stamp(path: Path) -> tuple[int, int, int]:
 def free_bytes(path: Path) -> int:
     """Free space on the disk that holds `path`."""
     return shutil.disk_usage(path).free
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process hold `count` files open at a time. Raises UserError where the system does not let it."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, where the limit is another
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise UserError(
+            f"{count:,} files must be open at a time, and the system allows {hard:,}. Take fewer and larger shards, or "
+            f"raise the limit: ulimit -Hn {count}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

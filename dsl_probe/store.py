@@ -256,7 +256,7 @@ class Run(Stages):
         import pyarrow.parquet as pq
 
         rows = np.asarray(list(rows), dtype=np.int64)
-        parts, got, base = [], [], 0
+        wanted, parts, got, base = np.unique(rows), [], [], 0
         for name in self.shards(kind):
             path = self.file(f"{name}.parquet", whole=False)
             try:
@@ -264,7 +264,7 @@ class Run(Stages):
                 _refuse_newer(path, file.schema_arrow.metadata)
                 for group in range(file.num_row_groups):
                     size = file.metadata.row_group(group).num_rows
-                    here = np.unique(rows[(rows >= base) & (rows < base + size)])
+                    here = wanted[slice(*np.searchsorted(wanted, [base, base + size]))]
                     if len(here):
                         self.file(f"{name}.parquet")
                         parts.append(file.read_row_group(group, columns=columns).take(pa.array(here - base)))

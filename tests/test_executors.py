@@ -14,7 +14,7 @@ from dsl_probe.cli import main
 from dsl_probe.collect.capture import CaptureConfig, capture_states
 from dsl_probe.collect.sample import CollectConfig, collect
 from dsl_probe.engine import map_shards
-from dsl_probe.executors import executor_of, parse_executor
+from dsl_probe.executors import executor_of, how_many, parse_executor
 from dsl_probe.probe.effects import EffectsConfig, effects
 from dsl_probe.probe.stage import ProbeConfig, probe
 from dsl_probe.share.validate import ValidateConfig, validate
@@ -173,6 +173,13 @@ def test_words_of_an_error_come_back_from_any_engine(tmp_path):
     for spec in ("process:2", "slurm,cluster=local"):
         with executor_of(spec, folder=tmp_path / "jobs") as pool, pytest.raises(UserError, match="number 4 is not"):
             list(map_shards(refuse, [4], pool, retries=0))
+
+
+def test_as_many_jobs_are_under_way_as_the_name_says(tmp_path):
+    pytest.importorskip("submitit")
+    for spec, expected in (("slurm,cluster=local,workers=7", 14), ("process:3", 6)):
+        with executor_of(spec, folder=tmp_path / "jobs") as pool:
+            assert how_many(pool) == expected
 
 
 def test_slurm_where_there_is_none_is_told(tmp_path):

@@ -1,6 +1,7 @@
 """levels.py and shards.py against brute force, against the suffix array of repeats.py, and against each other."""
 
 import itertools
+import resource
 import shutil
 from collections import Counter, defaultdict
 
@@ -15,6 +16,7 @@ from dsl_probe.mine.levels import count_given, count_ngrams, each_length, markov
 from dsl_probe.mine.repeats import find_repeats, ngram_table
 from dsl_probe.mine.shards import Documents, NpyShard, count_shards
 from dsl_probe.mine.suffixes import build_index
+from dsl_probe.types import UserError
 
 units = st.integers(0, 2)
 periodic = st.builds(
@@ -297,6 +299,22 @@ def test_shards_on_disk_with_and_without_processes(corpus_on_disk, tmp_path, mon
     for name in names:
         if (one / name).is_file():
             assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_more_shards_than_files_may_be_open_are_merged_or_refused_before_the_work(tmp_path, monkeypatch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    docs = [[k % 5, 7] for k in range(90)]
+    pieces = cut(docs, [0] * 90, list(range(90)), list(range(1, 90)))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        found = count_shards(pieces, tmp_path / "one", 2, min_count=90)
+        assert (found.grams(1).tolist(), found.count.tolist()) == ([[7]], [90])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (200, 200))
+    with pytest.raises(UserError, match="550 files must be open at a time, and the system allows 200"):
+        count_shards(pieces, tmp_path / "two", 2, min_count=90)
+    assert not (tmp_path / "two").exists()
 
 
 def test_resumes_and_does_no_shard_twice(corpus_on_disk, tmp_path, monkeypatch):

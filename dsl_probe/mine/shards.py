@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dsl_probe.engine import Executor, map_shards
+from dsl_probe.files import allow_open_files
 from dsl_probe.mine.levels import Length, NGrams, count_given, each_length, flat
 
 _BLOCK = 2_000_000  # rows of all shards merged at once
@@ -69,7 +70,8 @@ def count_shards(
     Symbols, labels and problem ids mean the same in every shard. All documents of a problem must be in one shard, or
     ValueError: then problems add up. folder: new, or of the same call, which then goes on where it was cut off; whether
     a shard's data changed since is not looked at. Memory: in a worker that of each_length, with a threshold of about
-    min_count / len(shards); here the longest list of n-grams of one length that may be frequent, and the result.
+    min_count / len(shards); here the longest list of n-grams of one length that may be frequent, with len(shards) / 8
+    bytes each, and the result. Merging opens five files a shard: UserError where the system does not let it.
 
     >>> import tempfile
     >>> corpus = Documents(np.array([7, 8, 9, 7, 8]), np.array([0, 3, 5])), Documents(np.array([7]), np.array([0, 1]))
@@ -81,6 +83,7 @@ def count_shards(
     if not shards or min_count < 1 or hi < 1:
         raise ValueError(f"at least one shard, min_count >= 1, hi >= 1; got {len(shards)}, {min_count}, {hi}")
     folder = Path(folder)
+    allow_open_files(5 * len(shards) + 100)  # a mapped file counts as open; to find out after hours would be late
     _claim(folder, {"n_shards": len(shards), "hi": hi, "n_labels": n_labels, "min_count": min_count})
     # An n-gram that no shard lists occurs fewer than min_count times. Higher thresholds for some of the shards would
     # give shorter lists and still miss nothing, but then no bound would fall below min_count: far more to recount.
@@ -213,13 +216,16 @@ def _merge(folder: Path, k: int, n_shards: int, n_labels: int, threshold: int, m
             renamed = [_renamed(lists[s].pairs[slice(*cuts[s])], before[s]) for s in range(n_shards)]
             union = np.unique(np.concatenate([keys for keys, _ in renamed]))
             total = np.zeros((len(union), 2 * n_labels + 1), np.int64)
-            listed = np.zeros((len(union), n_shards), np.bool_)
+            unlisted = np.full(len(union), n_shards)
+            bits = np.full((len(union), -(-n_shards // 8)), 255, np.uint8)
+            bits[:, -1] &= 256 - (1 << (-n_shards % 8))
             at = []
             for s, (keys, kept) in enumerate(renamed):
                 at.append(np.searchsorted(union, keys))
                 total[at[s]] += lists[s].numbers(*cuts[s])[kept]
-                listed[at[s], s] = True
-            hidden = (threshold - 1) * (n_shards - listed.sum(1))  # at most, in the shards that do not list it
+                unlisted[at[s]] -= 1
+                bits[at[s], s // 8] ^= 128 >> s % 8
+            hidden = (threshold - 1) * unlisted  # at most, in the shards that do not list it
             able = total[:, :n_labels].sum(1) + hidden >= min_count
             place = np.where(able, 2 * (r + np.cumsum(able)) - 1, 2 * r)
             for s, (low, high) in enumerate(cuts):
@@ -231,7 +237,7 @@ def _merge(folder: Path, k: int, n_shards: int, n_labels: int, threshold: int, m
                     places[s][low:high] = np.where(here & 1, here, top + (top & 1))
             pairs.append(np.column_stack([union[able] >> _U32, union[able] & np.uint64(_LIMIT)]).astype(np.int32))
             totals.append(total[able])
-            absent.append(np.packbits(~listed[able], axis=1))
+            absent.append(bits[able])
             r += len(pairs[-1])
             if r > _LIMIT:
                 raise ValueError(f"more than {_LIMIT} n-grams of length {k} may be frequent: raise min_count")

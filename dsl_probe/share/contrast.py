@@ -66,6 +66,7 @@ def contrast(
     held = sparse.csr_matrix((np.ones(len(motif)), (sample.item[entry], motif)), (n_items, n_motifs))
     held.data[:] = 1
     wanted = np.asarray(held.sum(0)).ravel() >= settings.min_problems
+    del held  # this and the matrices below are the larger part of the memory: each lives as long as it must
     if not settings.include_format:
         wanted &= ~corpus.motifs["format"].to_numpy()
     chosen = np.flatnonzero(wanted)
@@ -84,15 +85,15 @@ def contrast(
 
     n_samples = per_item[group, item]
     rates = [by_group(count / np.maximum(keep_units[entry], 1) / n_samples, g) for g in (0, 1)]
-    presence = [by_group(1 / n_samples, g) for g in (0, 1)]
     totals = [by_group(count.astype(float), g) for g in (0, 1)]
-    texts = [by_group(np.ones(len(entry)), g) for g in (0, 1)]
     amount = np.zeros((2, n_items))
     np.add.at(amount, (sample.group, sample.item), keep_units)
 
     none = TestResult(*(np.full(len(chosen), np.nan) for _ in range(3)))
     rate_test, tested = _test(rates, sample, settings) if "rate" in settings.tests else (none, None)
-    presence_test = _test(presence, sample, settings)[0] if "presence" in settings.tests else none
+    presence_test = none
+    if "presence" in settings.tests:
+        presence_test = _test([by_group(1 / n_samples, g) for g in (0, 1)], sample, settings)[0]
     estimate, low, high = log_odds(totals[0], amount[0], totals[1], amount[1], sample.paired)
     # Only the paired test is a sign flip; exchanging whole problems has no such form.
     exact = q = none.p
@@ -120,6 +121,7 @@ def contrast(
     for g, side in enumerate("ab"):
         spread[f"dispersion_{side}"] = dispersion(totals[g], amount[g])
         spread[f"chance_dispersion_{side}"] = chance_dispersion(np.asarray(totals[g].sum(0)).ravel(), amount[g])
+    texts = [by_group(np.ones(len(entry)), g) for g in (0, 1)]
     items_of = [np.maximum((per_item[g] > 0).sum(), 1) for g in (0, 1)]
     pick = pa.array(chosen)
     return {

@@ -1,6 +1,6 @@
 """What comparisons read: traces, counted units, occurrences; and which traces of two groups are set side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from dsl_probe.store import Run
 
 CONTENT_KINDS = ("number", "data", "math", "code", "format")
 WILDCARD = "*"
+_BLOCK = 1 << 22  # occurrences that are counted at once
 _MOTIF_COLUMNS = ["motif_id", "text", "length", "format"]
 
 
@@ -221,11 +222,11 @@ def cuts(sample: Sample, units: np.ndarray) -> np.ndarray:
 
 
 def trace_counts(corpus: Corpus, rows: np.ndarray, keep_units: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Occurrences within the kept units: (position in `rows`, motif, count), one row each that is not zero.
+    """Occurrences within the kept units: (position in `rows`, motif, count) int32, one row each that is not zero.
 
     A trace that stands in both groups gives two positions.
     """
-    entries, motifs, counts = [], [], []
+    found = []
     # The first and any second position of a trace; a third cannot be, there are two groups.
     order = np.argsort(rows, kind="stable")
     second = np.zeros(len(rows), bool)
@@ -233,18 +234,28 @@ def trace_counts(corpus: Corpus, rows: np.ndarray, keep_units: np.ndarray) -> tu
     for which in (~second, second):
         if not which.any():
             continue
-        place = np.full(corpus.traces.num_rows, -1, np.int64)
+        place = np.full(corpus.traces.num_rows, -1, np.int32)
         place[rows[which]] = np.flatnonzero(which)
-        here = np.flatnonzero(place[corpus.trace] >= 0)
-        at = place[corpus.trace[here]]
-        base = corpus.bounds[corpus.trace[here]]
-        read = corpus.counted[base + corpus.stop[here]] - corpus.counted[base]
-        kept = read <= keep_units[at]
-        pair, n = np.unique(corpus.motif[here][kept].astype(np.int64) * len(rows) + at[kept], return_counts=True)
-        entries.append(pair % len(rows))
-        motifs.append(pair // len(rows))
-        counts.append(n)
-    return np.concatenate(entries), np.concatenate(motifs), np.concatenate(counts)
+        for block in _blocks_of_motifs(corpus.motif):
+            trace, stop, motif = corpus.trace[block], corpus.stop[block], corpus.motif[block]
+            at = place[trace]
+            here = np.flatnonzero(at >= 0)
+            at, base = at[here], corpus.bounds[trace[here]]
+            read = corpus.counted[base + stop[here]] - corpus.counted[base]
+            kept = read <= keep_units[at]
+            pair, n = np.unique(motif[here][kept].astype(np.int64) * len(rows) + at[kept], return_counts=True)
+            found.append(tuple(a.astype(np.int32) for a in (pair % len(rows), pair // len(rows), n)))
+    entries, motifs, counts = (np.concatenate([np.zeros(0, np.int32), *column]) for column in zip(*found, strict=True))
+    return entries, motifs, counts
+
+
+def _blocks_of_motifs(motif: np.ndarray) -> Iterator[slice]:
+    """All occurrences of some motifs at a time, about _BLOCK, so that memory stays bounded."""
+    low = 0
+    while low < len(motif):
+        high = int(np.searchsorted(motif, motif[min(low + _BLOCK, len(motif)) - 1], "right"))
+        yield slice(low, high)
+        low = high
 
 
 def unit_counts(corpus: Corpus, sample: Sample, content: Sequence[str] = ()) -> list[sparse.csr_matrix]:
