@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under a temporary name, flushed, renamed; checked when they are read."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dsl_probe.types import UserError
+from dsl_probe.types import FileError, UserError
 
+# What a disk says, and not a peer, a pipe or another program.
+_OF_DISK = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOENT", "ENOTDIR", "ESTALE", "ELOOP")
+_DISK = {getattr(errno, name) for name in _OF_DISK if hasattr(errno, name)}
 _END = 8  # a Parquet file ends with the length of its footer, 4 bytes, and PAR1
 
 
@@ -31,6 +35,32 @@ def replacing(path: Path) -> Generator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+@contextmanager
+def told(folder: Path) -> Generator[None]:
+    """What the disk says of a file under `folder`, or of no file by name, as a UserError with the path."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or folder
+        if error.errno not in _DISK or not (isinstance(path, str | Path) and Path(path).is_relative_to(folder)):
+            raise
+        raise UserError(
+            f"{path}: {error.strerror or error}. Mend that, and run the same command again: it goes on from there."
+        ) from error
+
+
+def write_tensors(path: Path, tensors: "dict[str, Any]") -> None:
+    """Write numpy arrays as safetensors, atomically. Raises UserError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(str(error)) from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, keys sorted, so that the same content gives the same bytes."""
     with replacing(path) as temporary:
@@ -42,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run its stage again.") from error
+        raise FileError(f"{path} cannot be read ({error}); delete it and run its stage again.") from error
 
 
 def file_hash(path: Path) -> str:

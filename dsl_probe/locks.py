@@ -41,8 +41,9 @@ def take(path: Path) -> bool:
     own = json.dumps(me() | {"since": time.strftime("%Y-%m-%d %H:%M:%S %Z")})
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(own)
+        _made(path, own)
+    except FileNotFoundError:  # swept away by one who holds the folder: ask again
+        return False
     except FileExistsError:
         found = _read(path)
         if found is not None and _is_me(found):
@@ -51,6 +52,26 @@ def take(path: Path) -> bool:
             return False
     _keep(path)
     return True
+
+
+def _made(path: Path, own: str) -> None:
+    """A lock file that has its content from the first: one killed while it writes would leave half a lock, which is
+    someone's until it is old. Raises FileExistsError."""
+    temporary = _beside(path)
+    temporary.write_text(own, "utf-8")
+    try:
+        os.link(temporary, path)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # a disk without links
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(own)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}")
 
 
 def drop(path: Path) -> None:
@@ -131,7 +152,7 @@ def _now(folder: Path) -> float:
 
 def _taken_over(path: Path, found: dict[str, Any] | None, own: str) -> bool:
     """Put our lock in the place of a stale one. Of several who try, one may: it holds the old file while it does."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    temporary = _beside(path)
     try:
         with open(path, "rb") as old:
             with suppress(OSError):  # a disk without such locks: at worst two do the same

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from dsl_probe import locks
-from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, write_json
+from dsl_probe.files import file_hash, footer_hash, read_json, seal_holds, sealed, told, write_json
 from dsl_probe.remote import Remote
-from dsl_probe.types import SCHEMA_VERSION, UserError
+from dsl_probe.types import SCHEMA_VERSION, FileError, UserError
 
 # What each stage owns. `{id}` stands for what follows the dot in the stage's name: a model, a comparison.
 STAGE_FILES = {
@@ -61,16 +61,20 @@ class StageStatus:
 
 
 def stage_of_run(fn: Callable[P, R]) -> Callable[P, R]:
-    """For the function of a stage: whatever ends it, it lets go of the stages that it held."""
+    """For the function of a stage, whose first argument is the run, or its folder: whatever ends it, it lets go of the
+    stages that it held, and what the disk says of the run's files is a UserError."""
 
     @wraps(fn)
     def guarded(*args: P.args, **options: P.kwargs) -> R:
         before = len(_held())
-        try:
-            return fn(*args, **options)
-        finally:
-            while len(_held()) > before:
-                locks.drop(_held().pop())
+        given: Any = options.get("out") or (args[0] if args else next(iter(options.values())))
+        folder = given.path if isinstance(given, Stages) else given
+        with told(Path(folder) if isinstance(folder, str | Path) else Path()):
+            try:
+                return fn(*args, **options)
+            finally:
+                while len(_held()) > before:
+                    locks.drop(_held().pop())
 
     return guarded
 
@@ -95,8 +99,8 @@ class Stages:
         if not self.has(name):
             return None
         record = read_json(self.place(name))
-        if not seal_holds(record) or record.get("stage") != stage:
-            raise UserError(
+        if not isinstance(record, dict) or not seal_holds(record) or record.get("stage") != stage:
+            raise FileError(
                 f"{self.name}/{name} is not as it was written: it is damaged, or was put there by hand. "
                 f"Delete it and run its stage again."
             )
@@ -122,7 +126,7 @@ class Stages:
         record = self.stage(stage)
         if record is None:
             fix = {"import": "dsl-probe import SOURCE --out", "mine": "dsl-probe mine"}.get(stage, "dsl-probe " + stage)
-            raise UserError(f"{self.path} has no finished {stage} stage. Run: {fix} {self.path}")
+            raise UserError(f"{self.name} has no finished {stage} stage. Run: {fix} {self.name}")
         return record["outputs"]
 
     def trace_stage(self) -> str:
@@ -162,6 +166,7 @@ class Stages:
                 self._refuse_other(stage, earlier, asked)
             if done is not None:
                 return False
+        self._sweep_records()
         others = self._at_work(stage)
         busy = self._at_work("*") if force else [] if kind_of(stage) in SHARED else others
         if busy:
@@ -210,7 +215,7 @@ class Stages:
         except TimeoutError as error:
             raise UserError(f"{self.path}: {error}; wait, or end it.") from error
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise UserError(f"cannot write {error.filename or self.path}: {error.strerror or error}") from error
 
     def abandon(self, stage: str) -> None:
         """Forget a stage that was begun and had nothing to do, so that another setting may be tried."""
@@ -250,18 +255,30 @@ class Stages:
                 path.unlink(missing_ok=True)
 
     def _sweep(self, stage: str) -> None:
-        """Remove what a killed writer left: files under a temporary name, and locks."""
+        """Remove what a killed writer of a stage left: files under a temporary name, and locks."""
         for pattern in STAGE_FILES[kind_of(stage)]:
-            for end in (".*.tmp", ".lock"):
-                for path in self.path.glob(pattern.format(id=stage.partition(".")[2]) + end):
+            pattern = pattern.format(id=stage.partition(".")[2])
+            for left in (f"{pattern}.*.tmp", f"{pattern}.lock", f"{pattern}.lock.*", f"{Path(pattern).parent}/.now.*"):
+                for path in self.path.glob(left):
                     path.unlink(missing_ok=True)
+
+    def _sweep_records(self) -> None:
+        """Remove what one left who was killed while it began or ended a stage; only for who has the turn."""
+        for left in ("run.json.*.tmp", "stages/*.tmp", "stages/.turn.?*", "stages/*.driver.?*", "stages/.now.*"):
+            for path in self.path.glob(left):
+                path.unlink(missing_ok=True)
 
     def status(self, verify: bool = False) -> list[StageStatus]:
         """State of every stage. `verify` reads every file and compares its hash with the record."""
-        now = {name: h for stage in self.stages() for name, h in self.outputs(stage).items()}
+        records: dict[str, dict[str, Any]] = {}
         rows = []
         for stage in self.stages():
-            record = self.stage(stage) or {}
+            try:
+                records[stage] = self.stage(stage) or {}
+            except FileError as error:
+                rows.append(StageStatus(stage, "damaged", str(error), {}))
+        now = {name: h for record in records.values() for name, h in record["outputs"].items()}
+        for stage, record in records.items():
             state, detail = "done", ""
             changed = [n for n, h in record["inputs"].items() if not n.startswith("source:") and now.get(n) != h]
             if changed:
@@ -274,9 +291,9 @@ class Stages:
                 if bad:
                     state, detail = "damaged", f"{bad[0]} has changed on disk; run the stage again with --force"
             rows.append(StageStatus(stage, state, detail, record["counts"]))
-        for path in sorted((self.path / "stages").glob("*.started.json")):
-            name = path.name.removesuffix(".started.json")
-            if self.stage(name) is None:
+        for started in self.matching("stages/*.started.json"):
+            name = started.removeprefix("stages/").removesuffix(".started.json")
+            if not self.has(f"stages/{name}.json"):
                 detail = f"{self._units_left(name)}run the same command again to finish it"
                 rows.append(StageStatus(name, "cut off", detail, {}))
         return rows
@@ -288,7 +305,7 @@ class Stages:
             return ""
         units, done = (
             len(read_json(self.place(plan))["units"]),
-            sum(len(list(self.path.glob(name))) for name in finishing),
+            sum(len(self.matching(name)) for name in finishing),
         )
         return f"{units - done:,} of {units:,} units are left; "
 

@@ -17,6 +17,10 @@ class UserError(Exception):
     """Something the user can mend: the message names the value, the allowed values and the fix."""
 
 
+class FileError(UserError):
+    """A file of a run that is missing, damaged or cannot be read: what reads it stops, and leaves nothing out."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A task with a target that can be checked."""

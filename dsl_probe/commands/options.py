@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -23,8 +23,8 @@ Flat = tyro.conf.arg(name="")
 class OfRun:
     """Options of every command that reads a run."""
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
+    run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PATH")]]  # a Path would take a slash off a URL
+    """The run folder; where a command only reads also a URL that fsspec can open, such as s3://bucket/run."""
     json: bool = False
     """One JSON object on stdout."""
 

@@ -85,7 +85,7 @@ def status(argv: list[str]) -> int:
         + "".join(f"  {k}={v}" for k, v in r.counts.items() if isinstance(v, int | str) and k != "id")
         for r in rows
     ]
-    show(o.json, {"run": str(o.run), "stages": [asdict(r) for r in rows]}, lines or ["no stage has run"])
+    show(o.json, {"run": o.run, "stages": [asdict(r) for r in rows]}, lines or ["no stage has run"])
     return 1 if any(r.state == "damaged" for r in rows) else 0
 
 

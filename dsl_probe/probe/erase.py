@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dsl_probe.files import replacing
+from dsl_probe.files import write_tensors
 from dsl_probe.types import UserError
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ class Eraser:
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
-        from safetensors.torch import save_file
-
-        with replacing(path) as temporary:
-            save_file({name: part.contiguous().cpu() for name, part in self._named()}, temporary)
+        write_tensors(path, {name: part.contiguous().cpu().numpy() for name, part in self._named()})
 
     @staticmethod
     def load(path: Path) -> "Eraser":

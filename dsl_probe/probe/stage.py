@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dsl_probe.engine import Executor, Unit, each_unit
 from dsl_probe.executors import executor_of, how_many
-from dsl_probe.files import replacing
+from dsl_probe.files import write_tensors
 from dsl_probe.groups import checked_name
 from dsl_probe.probe.labels import captured_motifs, captured_rules
 from dsl_probe.probe.layout import lay_out
@@ -24,7 +24,7 @@ from dsl_probe.probe.unit import Found, probe_target
 from dsl_probe.shown import say
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
-from dsl_probe.types import PROBES, READOUTS, UserError
+from dsl_probe.types import PROBES, READOUTS, FileError, UserError
 
 
 @dataclass(frozen=True)
@@ -223,12 +223,12 @@ def _end(target: str | None) -> str:
 
 def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> str:
     """Probe one target on one capture, or map its motifs; gives why it failed, or ""."""
-    from safetensors.numpy import save_file
-
     path, config, number, acts, target = job
     run = Run(Path(path))
     try:
         found = _map(run, config, acts) if target is None else probe_target(run, config, acts, target)
+    except FileError:
+        raise
     except UserError as error:
         return str(error)
     except (ValueError, ArithmeticError, MemoryError, RuntimeError, LookupError) as error:
@@ -237,8 +237,7 @@ def _unit(job: tuple[str, ProbeConfig, int, str, str | None]) -> str:
     start = f"probes/{config.name}/{number:05d}"
     # The unit is done when the last of its files is there.
     if isinstance(found, Found):
-        with replacing(run.path / f"{start}.safetensors") as temporary:
-            save_file(found.weights, temporary)
+        write_tensors(run.path / f"{start}.safetensors", found.weights)
         run.write_table(f"{start}.readouts.parquet", found.readouts)
         run.write_table(f"{start}.probes.parquet", found.probes)
     else:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsl_probe.store import Run
-from dsl_probe.types import UserError
+from dsl_probe.types import FileError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class StoredStates:
     def __init__(self, run: Run, acts: str, key: str):
         self.run, self.key = run, key
         self.files = [f"acts/{acts}/{k:05d}.safetensors" for k in range(len(run.shards("traces")))]
-        shapes = [self._open(run.place(file), lambda part: part.get_shape()) for file in self.files]
+        shapes = [self._open(run.file(file), lambda part: part.get_shape()) for file in self.files]
         self.first = np.cumsum([0, *(shape[0] for shape in shapes)])
         self.shape = (int(self.first[-1]), int(shapes[0][1]))
 
@@ -71,7 +71,7 @@ class StoredStates:
             with safe_open(file, framework="pt") as part:
                 return use(part.get_slice(self.key))
         except (OSError, SafetensorError) as error:
-            raise UserError(
+            raise FileError(
                 f"{file} has no readable {self.key} ({error}); capture again: dsl-probe capture ... --force"
             ) from error
 
