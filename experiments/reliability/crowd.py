@@ -70,7 +70,7 @@ class Session:
     def fault(self, what: str) -> None:
         """Note what went wrong, once the walk has begun and before it is ended."""
         if not self.page.is_closed():
-            self.seen.faults.append(f"session {self.number}: {what[:300]}")
+            self.seen.faults.append(f"session {self.number}: {' '.join(what.split())[:300]}")
 
     async def enter(self) -> None:
         """The first page, from the address to when it is drawn."""

@@ -181,20 +181,21 @@ def measured(tokens: int, least: int, n_shards: int, work: Path) -> dict:
 
 # ---- fit and prediction
 
-SUMS = ("count", "recount", "lists", "disk")  # go with the number of shards
+SUMS = ("count", "recount", "lists")  # go with the number of shards
 
 
 def fit(rows: list[dict]) -> dict[str, np.ndarray]:
     """Of each quantity its [constant, increase a shard] from measurements with one size of shard.
 
-    Processor seconds of counting, bytes of lists: the sum over the sum of shards. Merging: a line, weighted so that
-    relative errors count. Candidates: the largest series' number, since they level off.
+    Processor seconds of counting, bytes of lists: the sum over the sum of shards. Merging and all that is on disk: a
+    line, weighted so that relative errors count. Candidates: the largest series' number, since they level off.
     """
     shards = np.array([row["shards"] for row in rows], float)
     found = {name: np.array([0, sum(row[name] for row in rows) / shards.sum()]) for name in SUMS}
-    merge = np.array([row["merge"] for row in rows])
-    line = np.linalg.lstsq(np.stack([1 / merge, shards / merge], 1), np.ones(len(rows)), rcond=None)[0]
-    found["merge"] = line if line[0] >= 0 else np.array([0, np.mean(merge / shards)])
+    for name in ("merge", "disk"):
+        of = np.array([row[name] for row in rows])
+        line = np.linalg.lstsq(np.stack([1 / of, shards / of], 1), np.ones(len(rows)), rcond=None)[0]
+        found[name] = line if line[0] >= 0 else np.array([0, np.mean(of / shards)])
     for name in ("able", "ngrams"):
         found[name] = np.array([rows[-1][name], 0])
     return found
@@ -237,8 +238,8 @@ def report(series: dict[tuple[int, int], list[dict]], checks: list[dict]) -> str
         "## Predicted and measured",
         "",
         "Fitted to the rows above, then measured at a number of shards that the fit has not seen. Counting, recounting "
-        "and bytes: the mean of a shard; merging: a line in the number of shards; candidates: those of the longest "
-        "series, since they level off.",
+        "and bytes of lists: the mean of a shard; merging and disk: a line in the number of shards; candidates: those "
+        "of the longest series, since they level off.",
         "",
         "| tokens | shards | what | predicted | measured | error |",
         "|---|---|---|---|---|---|",
