@@ -31,7 +31,7 @@ import hypothesis  # noqa: E402
 import made_inputs as made  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 
-from dsl_probe import store  # noqa: E402
+from dsl_probe import stages  # noqa: E402
 
 SHARES = {"app": 0.01, "import": 0.45, "config": 0.08, "arguments": 0.06, "problems": 0.2, "groups": 0.2}
 HANG = 5.0
