@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
@@ -99,7 +99,13 @@ class Stages:
         if not self.has(name):
             return None
         record = read_json(self.place(name))
-        if not isinstance(record, dict) or not seal_holds(record) or record.get("stage") != stage:
+        # What has a version has a digest, but for a bit in its name.
+        if (
+            not isinstance(record, dict)
+            or not seal_holds(record)
+            or record.get("stage") != stage
+            or ("schema_version" in record and "digest" not in record)
+        ):
             raise FileError(
                 f"{self.name}/{name} is not as it was written: it is damaged, or was put there by hand. "
                 f"Delete it and run its stage again."
@@ -151,6 +157,7 @@ class Stages:
         asked = {"config": dict(config), "inputs": dict(inputs)}
         if not force and (record := self.stage(stage)) is not None:
             self._refuse_other(stage, record, asked)
+            self._tidy(stage)
             return False
         if self.remote is not None:
             raise UserError(f"{self.name} can be read only; copy it to a folder of this machine to work on it.")
@@ -230,6 +237,8 @@ class Stages:
                 self._finish(stage, outputs, counts, seed)
 
     def _finish(self, stage: str, outputs: Iterable[str], counts: Mapping[str, Any], seed: int | None) -> None:
+        if not self._at_work(stage):
+            self._sweep(stage)
         names = sorted(outputs)
         record = read_json(self.path / "stages" / f"{stage}.started.json") | {
             "stage": stage,
@@ -261,6 +270,17 @@ class Stages:
             for left in (f"{pattern}.*.tmp", f"{pattern}.lock", f"{pattern}.lock.*", f"{Path(pattern).parent}/.now.*"):
                 for path in self.path.glob(left):
                     path.unlink(missing_ok=True)
+
+    def _tidy(self, stage: str) -> None:
+        """Remove what one left who was killed between writing the record of a stage and letting go."""
+        started = self.path / "stages" / f"{stage}.started.json"
+        locked = [*self.path.glob("stages/*.driver"), *self.path.glob("stages/.turn")]
+        if started.exists() or any(lock not in _held() and locks.owner(lock) is None for lock in locked):
+            with suppress(UserError), self._turn():  # not where a finished run can be read only
+                if self.has(f"stages/{stage}.json"):  # or another does it anew
+                    started.unlink(missing_ok=True)
+                self._at_work("*")
+                self._sweep_records()
 
     def _sweep_records(self) -> None:
         """Remove what one left who was killed while it began or ended a stage; only for who has the turn."""

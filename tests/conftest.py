@@ -6,11 +6,15 @@ import shutil
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 REPOSITORY = Path(__file__).resolve().parents[1]
 APP = REPOSITORY / "app"
+# No test asserts a clock: hypothesis's deadline would.
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 # What a test may need beyond Python -> how to tell whether it is here.
 _TOOLS = {"browser": lambda: shutil.which("chromium"), "bwrap": lambda: shutil.which("bwrap")}
 

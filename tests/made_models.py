@@ -265,7 +265,7 @@ CASES: dict[str, Case] = {
     "no end": Case("a generation_config.json whose end of text is no token", _edit("generation_config.json", eos_token_id="</s>"), "eos_token_id"),
     # Chat templates.
     "endless template": Case("loop without end", _chat("{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"), "does not end within", ask=True),
-    "template that grows": Case("double a text 99 times", _chat("{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), "memory", ask=True),
+    "template that grows": Case("double a text 99 times", _chat("{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), "cannot be used", ask=True),  # memory, or time where the machine is busy
     "template of one text": Case("a text of 10^12 characters", _chat("{{ 'x' * 10**12 }}"), "memory", ask=True),
     "template of one number": Case("9 to the 9 to the 9", _chat("{{ 9 ** (9 ** 9) }}"), "does not end within", ask=True),
     "template that reaches Python": Case("reach os through attributes", _chat("{{ cycler.__init__.__globals__.os.mkdir('MARK') }}"), "SecurityError", ask=True),

@@ -47,17 +47,6 @@ def test_an_unknown_executor_is_told_before_anything_is_done(tmp_path, capsys):
     assert "process[:N], ray[:ADDRESS], slurm[:PARTITION]" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Sums of floats depend on how many threads share them; workers have one."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def job(run: dsl_probe.Run, executor: str, meanwhile=lambda run: None) -> dict[str, bytes]:
     """Collect, mine, compare, capture, probe and validate; gives the files with their content."""
     options = {"model": MODEL, "domains": ("chain",), "n": 12, "samples": 4, "template": "raw", "max_new_tokens": 40}
@@ -85,8 +74,8 @@ def job(run: dsl_probe.Run, executor: str, meanwhile=lambda run: None) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> dict[str, bytes]:
-    """What one process leaves."""
+def alone(one_thread, tmp_path_factory) -> dict[str, bytes]:
+    """What one process leaves, with one thread, as workers have: sums of floats depend on how many share them."""
     return job(dsl_probe.Run.create(tmp_path_factory.mktemp("alone") / "run"), "process:1")
 
 

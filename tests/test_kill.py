@@ -1,6 +1,8 @@
 """A stage killed at any moment: the same command goes on, and the files are those of an undisturbed run."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +36,21 @@ def test_every_stage_killed_at_random_moments_and_before_write_calls_goes_on():
     told = json.loads(done.stdout)
     assert told["wrong"] == []
     assert len(told["asked"]) == 11 and sum(told["killed"].values()) >= 10
+
+
+def test_one_killed_between_its_record_and_its_end_leaves_no_lock_behind_once_the_stage_is_asked_for_again(tmp_path):
+    trials = kill.Trials(tmp_path, last="import")
+    trials.start("import")
+    record = "stages/import.json"
+
+    def after_record(_: str) -> None:
+        if (trials.place / "run" / record).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch() -> None:
+        real = os.unlink
+        os.unlink = lambda path, **options: (after_record(path), real(path, **options))[1]
+
+    assert trials.run("import", first=watch).code == -signal.SIGKILL
+    assert "run/stages/.turn" in kill.road.files_of(trials.place)
+    assert trials.rerun("import") == []

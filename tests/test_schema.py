@@ -1,6 +1,7 @@
 """Which versions of a run are read: newer ones are refused with the version needed, older records are taken."""
 
 import json
+import shutil
 
 import pytest
 
@@ -37,9 +38,16 @@ def test_a_run_whose_identity_was_changed_is_told(tmp_path):
         Run(run.path)
 
 
-def test_a_run_from_before_there_were_digests_and_footers_opens(tiny_run, tmp_path):
-    import shutil
+@pytest.mark.parametrize("name", ["run.json", "stages/mine.json"])
+def test_a_bit_in_the_name_of_the_digest_is_told(tiny_run, tmp_path, name):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes().replace(b'"digest"', b'"digesv"'))
+    with pytest.raises(UserError, match=f"{name} is not as it was written"):
+        Run(tmp_path / "run").stage("mine")
 
+
+def test_a_run_from_before_there_were_digests_and_footers_opens(tiny_run, tmp_path):
     old = tmp_path / "old"
     shutil.copytree(tiny_run, old)
     change(old / "run.json", lambda content: content.pop("digest"))
