@@ -2,7 +2,7 @@
 
 import json
 
-from dsl_probe.files import file_hash, footer_hash, sealed
+from dsl_probe.files import file_hash, footer_hash, sealed, write_json
 from dsl_probe.store import Run
 
 
@@ -12,4 +12,4 @@ def record_anew(run: Run, stage: str) -> None:
     record = json.loads(path.read_text("utf-8"))
     record["outputs"] = {name: file_hash(run.path / name) for name in record["outputs"]}
     record["footers"] = {name: footer_hash(run.path / name) for name in record["outputs"] if name.endswith(".parquet")}
-    path.write_text(json.dumps(sealed(record)), "utf-8")
+    write_json(path, sealed(record))  # renamed into its place, as stages do: an open run looks at the folder's time

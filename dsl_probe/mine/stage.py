@@ -78,8 +78,8 @@ def mine_motifs(
     2004), distinct documents by duplicate counting (Hui 1992). Of these a lexicon is chosen (lexicon.py), whose motifs
     have variants. Writes units/*, vocabulary, motifs, counts, occurrences, lexicon, variants, parse.
 
-    Memory: about 60 bytes a unit and 13 bytes an occurrence. executor: where the traces are segmented, shard by shard
-    (`executors.py`).
+    Memory: about 30 bytes a unit, 45 bytes an occurrence and .3 GB (experiments/reliability). executor: where the
+    traces are segmented, shard by shard (`executors.py`).
 
     What it does not show: that a motif is meaningful, or particular to a model. Frequent is neither.
     """
