@@ -5,6 +5,8 @@ server; what is shown is in browse.py.
 """
 
 import asyncio
+import ctypes
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -41,7 +43,14 @@ class Guarded:
 
 
 def load() -> None:
-    """Import what every page needs; else the first visitor waits for it."""
+    """Import what every page needs, or the first visitor waits for it; keep little of the memory that is given back.
+
+    Each thread of the server would keep an arena of its own, and Arrow's pool what tables had taken.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
+
     import altair
     import pandas
     import pyarrow.compute

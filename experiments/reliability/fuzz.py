@@ -167,7 +167,7 @@ def one_door(door: str, n: int, seed: int, run: Path) -> Tally:
     # What costs time and is not looked at here: waiting for the disk, asking git and the versions of packages.
     os.fsync = lambda descriptor: None
     for name in ("_git_sha", "_packages"):
-        setattr(store, name, functools.cache(getattr(store, name)))
+        setattr(stages, name, functools.cache(getattr(stages, name)))
     # A bug that takes all memory should be seen here, not by the machine.
     resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
     with tempfile.TemporaryDirectory() as temporary:
