@@ -15,6 +15,7 @@ from pathlib import Path
 import hostile
 import pyarrow as pa
 import pytest
+from altered import record_anew
 from corpus import rows, write_jsonl
 
 import dsl_probe
@@ -151,6 +152,7 @@ def evil(tmp_path_factory) -> dsl_probe.Run:
         for m in measures
     ]
     run.write_table("comparisons/x/legibility.parquet", pa.Table.from_pylist(legibility))
+    record_anew(run, "compare.x")
     return run
 
 
