@@ -1,5 +1,6 @@
 """What a model wrote, on a terminal or a page: characters that act or cannot be seen are replaced by ones that can."""
 
+import json
 import re
 import sys
 
@@ -47,6 +48,15 @@ def visible(text: str) -> str:
     if not _ANY.search(text):
         return text
     return _EACH.sub(lambda match: match[1] or "\ufffd", text)
+
+
+def escaped(text: str) -> str:
+    """JSON in which nothing acts or hides and that says the same: what `visible` would replace is written as escapes.
+
+    >>> escaped('{"a": "b\u200bc"}')
+    '{"a": "b\\\\u200bc"}'
+    """
+    return re.sub(f"[\x7f{_UNSEEN}]", lambda one: json.dumps(one[0])[1:-1].replace("\x7f", "\\u007f"), text)
 
 
 def say(message: str) -> None:

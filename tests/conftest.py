@@ -27,6 +27,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"{name} is not installed")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _shards_as_they_were():
+    """Rows of an imported shard: some files of tests make them few, for themselves alone."""
+    from dsl_probe.collect import importer
+
+    before = importer._SHARD_ROWS
+    yield
+    importer._SHARD_ROWS = before
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """torch on one thread: the models are tiny, and other tests run beside."""

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pyarrow as pa
 import pytest
+from altered import record_anew
 from probing import ORGANISM, make_run
 
 from dsl_probe.collect.capture import CaptureConfig, capture_states
@@ -118,6 +119,7 @@ def test_a_capture_without_what_was_read_is_refused(crafted, tmp_path):
     old = Run(shutil.copytree(crafted.path, tmp_path / "run"))
     name = "acts/m/00000.index"
     old.write_table(f"{name}.parquet", old.table(name).drop_columns(["read"]))
+    record_anew(old, "capture.m")
     with pytest.raises(
         UserError, match=r"'m' was made by an earlier version.*capture again: dsl-probe capture .* --force"
     ):
@@ -125,5 +127,6 @@ def test_a_capture_without_what_was_read_is_refused(crafted, tmp_path):
     table = crafted.table(name)
     unspelt = pa.array([None] * table.num_rows, pa.int32())
     old.write_table(f"{name}.parquet", table.set_column(table.column_names.index("read"), "read", unspelt))
+    record_anew(old, "capture.m")
     with pytest.raises(UserError, match=r"has 0 classes .*\(5 states: tokens do not spell the text\)"):
         read_labels(old, "m", "value")

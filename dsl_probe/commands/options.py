@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 import tyro
 
-from dsl_probe.shown import visible
+from dsl_probe.shown import escaped, visible
 from dsl_probe.types import UserError
 
 T = TypeVar("T")
@@ -112,7 +112,6 @@ def _check(value: Any, name: str = "") -> None:
 def show(as_json: bool, content: Any, lines: list[str]) -> None:
     """The result on stdout, where nothing in it can act on a terminal."""
     if as_json:
-        # JSON itself escapes the other control characters; these a terminal may obey, too.
-        print(re.sub("[\x7f-\x9f]", lambda c: f"\\u{ord(c[0]):04x}", json.dumps(content, ensure_ascii=False)))
+        print(escaped(json.dumps(content, ensure_ascii=False)))
     else:
         print(visible("\n".join(lines)))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dsl_probe.commands.options import OfRun, parse, show
+from dsl_probe.shown import escaped
 from dsl_probe.types import UserError
 
 
@@ -57,7 +58,10 @@ def export(argv: list[str]) -> int:
         return 1 if tally.no_prompt else 0
     text = export_text(Run(o.run), o.what, format, o.language)
     if o.out is None:
-        show(o.json, content | {"text": text}, [text.removesuffix("\n")])
+        if format == "json" and not o.json:
+            print(escaped(text.removesuffix("\n")))
+        else:
+            show(o.json, content | {"text": text}, [text.removesuffix("\n")])
         return 0
     with replacing(o.out) as temporary:
         temporary.write_text(text, "utf-8")

@@ -69,6 +69,8 @@ class StoredStates:
 
         try:
             with safe_open(file, framework="pt") as part:
+                if self.key not in part.keys():  # noqa: SIM118 (not a dict)
+                    raise UserError(f"{file} has no {self.key}; it has {', '.join(part.keys())}.")
                 return use(part.get_slice(self.key))
         except (OSError, SafetensorError) as error:
             raise FileError(
