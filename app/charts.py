@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 A, B, NEITHER = "#d55e00", "#0072b2", "#9a9a9a"
-MOST_POINTS = 3_000  # a browser draws so many in a quarter of a second
+MOST_POINTS = 3_000
 # Where a smaller value means more sharing.
 DIVERGENCES = ("jensen", "divergence", "distance", "beta")
 

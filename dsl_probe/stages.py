@@ -44,6 +44,7 @@ UNIT_FILES = {
 }
 # Of stages that several processes may do together, each its own units: the rest is done by one.
 SHARED = ("collect", "probe", "effects", "validate")
+NEWER = "Install a newer one: pip install -U dsl-probe"
 _RECORDED_PACKAGES = ("dsl-probe", "numpy", "scipy", "numba", "pyarrow", "pydivsufsort", "torch", "transformers")
 _mine = threading.local()
 P = ParamSpec("P")
@@ -113,7 +114,7 @@ class Stages:
         if record.get("schema_version", 1) > SCHEMA_VERSION:
             raise UserError(
                 f"{self.name}/{name} has schema version {record['schema_version']}; this dsl-probe reads up to "
-                f"{SCHEMA_VERSION}. Install a newer one: pip install -U dsl-probe"
+                f"{SCHEMA_VERSION}. {NEWER}"
             )
         return record
 
@@ -352,6 +353,7 @@ def _hash_or_none(path: Path) -> str | None:
 
 
 def kind_of(stage: str) -> str:
+    """What a stage is, without its id: `compare` of `compare.x`."""
     return stage.partition(".")[0]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsl_probe.files import file_hash, footer_hash, read_json, replacing, seal_holds, sealed, stamp, told, write_json
 from dsl_probe.remote import Remote
-from dsl_probe.stages import STAGE_FILES, Stages, kind_of
+from dsl_probe.stages import NEWER, STAGE_FILES, Stages, kind_of
 from dsl_probe.types import SCHEMA_VERSION, FileError, UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _ROW_GROUP = 1_000
 _VERSION = b"dsl_probe.schema"
-NEWER = "Install a newer one: pip install -U dsl-probe"
 # Parquet files up to so many bytes are hashed whole when they are first read, which takes 0.16 s for 100 MB; of larger
 # ones the footer is, and the pages have checksums. The headers of pages have none, but no bit in them went unnoticed.
 WHOLE = 1 << 24

@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with road.fast_folder() as folder:
         road.before_each(Path(folder))
         found = trials(Path(folder), o.cases, o.seed)
         whole = next(found)

@@ -15,7 +15,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -159,7 +158,7 @@ def main() -> int:
     parser.add_argument("--gone", type=int, default=1)
     o = parser.parse_args()
     began, rng = time.monotonic(), random.Random(o.seed)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with road.fast_folder() as folder:
         os.chmod(folder, 0o755)  # or one without rights could not even look
         trials = Trials(Path(folder))
         calls = {stage: counted(trials, stage) for stage in trials.before}

@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     o = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with road.fast_folder() as folder:
         trials = Trials(Path(folder))
         ready = time.monotonic()
         asked, hit, wrong = at_random(trials, o.kills, o.seed)

@@ -7,6 +7,7 @@ two worlds, 80 to a shard, so that every stage has several files. About 1 MB and
 import contextlib
 import io
 import shutil
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,11 @@ def prepare(folder: Path) -> None:
         if domain in WORLDS and int(problem.rpartition("/")[2]) < PROBLEMS
     ]
     pq.write_table(table.take(of), folder / "source.parquet")
+
+
+def fast_folder() -> tempfile.TemporaryDirectory:
+    """A folder for one job, in memory where the system has such a place."""
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 
 
 def command(argv: list[str]) -> tuple[int, str]:
