@@ -1,5 +1,6 @@
 """Altair charts. Field names are fixed words, never data; colours are those of Okabe and Ito."""
 
+import math
 from collections.abc import Callable
 
 import altair as alt
@@ -29,43 +30,45 @@ def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> alt.Chart:
         "B": f"over-represented in B: {name_b}",
         "not told apart": "not told apart",
     }
+    # What is here is what the tooltip shows: a format for each point would be most of the drawing.
     points = pd.DataFrame(
         {
-            "log_odds": frame["log_odds"],
-            "abs_z": frame["abs_z"],
-            "text": frame["text"].str.slice(0, 80),
+            "motif": frame["text"].str.slice(0, 80),
             "kind": frame["side"].map(names),
-            "rate_a": 1000 * frame["rate_a"],
-            "rate_b": 1000 * frame["rate_b"],
-            "p_adj": frame["p_adj"],
+            "A per 1,000 units": (1000 * frame["rate_a"]).round(3),
+            "B per 1,000 units": (1000 * frame["rate_b"]).round(3),
+            "log-odds": frame["log_odds"].round(2),
+            "|z|": frame["abs_z"].round(2),
+            "p_adj": frame["p_adj"].round(4),
         }
     )
-    low, high = points["log_odds"].quantile([0.0005, 0.9995]) if len(points) else (-1, 1)
-    top = max(5.0, float(points["abs_z"].max())) if len(points) else 5.0
-    reach = 1.1 * max(abs(float(low)), abs(float(high)), 0.5)
+    low, high = frame["log_odds"].quantile([0.0005, 0.9995]) if len(frame) else (-1, 1)
+    # Whole numbers and a scale that takes the rest from the data: the browser keeps a chart whose data alone changes.
+    reach = math.ceil(1.1 * max(abs(float(low)), abs(float(high)), 0.5))
+    kinds = list(names.values())
     return (
         alt.Chart(points)
-        .mark_circle(size=28, clip=True)
+        .mark_circle(size=28, clip=True, aria=False, tooltip=alt.TooltipContent("data"))
         .encode(
             x=alt.X(
-                "log_odds:Q", title="log-odds, A against B (right: more in A)", scale=alt.Scale(domain=[-reach, reach])
+                field="log-odds",
+                type="quantitative",
+                title="log-odds, A against B (right: more in A)",
+                scale=alt.Scale(domain=[-reach, reach]),
             ),
-            y=alt.Y("abs_z:Q", title="|z| of the difference in rate", scale=alt.Scale(domain=[0, top], nice=True)),
+            y=alt.Y(
+                field="|z|",
+                type="quantitative",
+                title="|z| of the difference in rate",
+                scale=alt.Scale(domain=alt.DomainUnionWith([0, 5]), nice=True),
+            ),
             color=alt.Color(
                 "kind:N",
                 title=None,
-                scale=alt.Scale(domain=list(names.values()), range=[A, B, NEITHER]),
+                scale=alt.Scale(domain=kinds, range=[A, B, NEITHER]),
                 legend=alt.Legend(orient="top", direction="vertical", labelLimit=700),
             ),
-            opacity=alt.condition("datum.kind == 'not told apart'", alt.value(0.35), alt.value(0.8)),
-            tooltip=[
-                alt.Tooltip("text:N", title="motif"),
-                alt.Tooltip("rate_a:Q", title="A per 1,000 units", format=".3f"),
-                alt.Tooltip("rate_b:Q", title="B per 1,000 units", format=".3f"),
-                alt.Tooltip("log_odds:Q", title="log-odds", format=".2f"),
-                alt.Tooltip("abs_z:Q", title="|z|", format=".2f"),
-                alt.Tooltip("p_adj:Q", title="p_adj", format=".4f"),
-            ],
+            opacity=alt.Opacity("kind:N", legend=None, scale=alt.Scale(domain=kinds, range=[0.8, 0.8, 0.35])),
         )
         .properties(height=420)
     )

@@ -15,6 +15,28 @@ NOT_TESTED, SAME = "not tested", "not told apart"
 # A difference, as legibility.parquet names it, by the sides of the pair.
 DIFFERENCES = ("A - B", "A - base", "B - base")
 
+# What the page Compare shows of a family of tests; the others are read where they are downloaded.
+SHOWN = [
+    "motif_id",
+    "text",
+    "count_a",
+    "count_b",
+    "rate_a",
+    "rate_b",
+    "log_odds",
+    "ci_low",
+    "ci_high",
+    "z",
+    "p",
+    "p_adj",
+    "p_adj_presence",
+    "part_of",
+    "problems_a",
+    "problems_b",
+    "novelty",
+    "stable",
+    "verdict",
+]
 # Columns with few values: a code a row is a tenth of the memory.
 _FEW = ["a", "b", "base", "domain", "design", "matched", "novelty", "verdict"]
 
@@ -42,18 +64,30 @@ def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [(record["config"]["a"], record["config"]["b"]), *((part["a"], part["b"]) for part in third)]
 
 
-@st.cache_resource(max_entries=3, show_spinner="Reading the comparison …")
+@st.cache_resource(max_entries=4, show_spinner="Reading the comparison …")
 def comparison(
     key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str] | None = None
 ) -> pd.DataFrame:
     """Rows of one family of tests, the largest |z| first; `side` is where a discovery is over-represented.
 
-    pair: two of the comparison's groups (default: its A and B).
+    pair: two of the comparison's groups (default: its A and B). Columns: SHOWN, abs_z and side.
     """
+    return whole_comparison(key, id, domain, matched, pair, SHOWN)
+
+
+def whole_comparison(
+    key: tuple[str, str],
+    id: str,
+    domain: str,
+    matched: str,
+    pair: tuple[str, str] | None = None,
+    columns: list[str] | None = None,
+) -> pd.DataFrame:
+    """The same rows in the same order with all columns, or with those named."""
     a, b = pair or pairs(comparison_record(Run(key[0]), id))[0]
     chosen = [("a", "=", a), ("b", "=", b), ("domain", "=", domain), ("matched", "=", matched)]
-    table = Run(key[0]).table(f"comparisons/{id}/comparison", filters=chosen)
-    for name in _FEW:
+    table = Run(key[0]).table(f"comparisons/{id}/comparison", columns, chosen)
+    for name in (name for name in _FEW if name in table.column_names):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
     table = table.append_column("abs_z", pc.abs(table["z"]))
     frame = table.sort_by([("abs_z", "descending"), ("motif_id", "ascending")]).to_pandas()

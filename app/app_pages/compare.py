@@ -13,7 +13,7 @@ import streamlit as st
 
 import data
 
-PAGE = 200
+PAGE = 100
 COLUMNS = [
     "text",
     "rank",
@@ -83,7 +83,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 states.warn_if_stale(run, f"compare.{id}")
 st.text(f"A: {labels.visible(pair[0])}\nB: {labels.visible(pair[1])}")
 st.caption(scope(counts))
-frame = compared.comparison(data.key(run, f"compare.{id}"), id, domain, matched, pair)
+key = data.key(run, f"compare.{id}")
+frame = compared.comparison(key, id, domain, matched, pair)
 if frame.empty:
     st.info("No motif was tested for this choice: too few problems hold one.")
     st.stop()
@@ -203,9 +204,11 @@ with st.container(horizontal=True, vertical_alignment="center"):
             labels.link(name, "lexicon", icon=":material/dictionary:", motif=one["motif_id"])
         if one["head"]:
             st.text(f"part of: {labels.one_line(one['head'], 60)}")
-    downloads.button(lambda: rows.drop(columns=["abs_z", "rank"]), f"{id}.{matched}")
+    downloads.button(
+        lambda: compared.whole_comparison(key, id, domain, matched, pair).loc[rows.index].drop(columns="abs_z"),
+        f"{id}.{matched}",
+    )
 
-key = data.key(run, f"compare.{id}")
 difference = compared.difference_names(tested, record)[pair]
 safely = compare_panels.safely
 opened.tabs(
