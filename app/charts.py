@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import altair as alt
 import numpy as np
@@ -23,8 +24,11 @@ def thin(frame: pd.DataFrame, most: int = MOST_POINTS, seed: int = 0) -> pd.Data
     return pd.concat([rest, found])
 
 
-def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> alt.Chart:
-    """Effect (log-odds) against evidence (|z|); a discovery has the colour of the side that over-uses it."""
+def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> tuple[pd.DataFrame, dict]:
+    """Effect (log-odds) against evidence (|z|); a discovery has the colour of the side that over-uses it.
+
+    The points, and a Vega-Lite chart of them that is made once: to check it takes longer than all else here.
+    """
     names = {
         "A": f"over-represented in A: {name_a}",
         "B": f"over-represented in B: {name_b}",
@@ -43,11 +47,16 @@ def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> alt.Chart:
         }
     )
     low, high = frame["log_odds"].quantile([0.0005, 0.9995]) if len(frame) else (-1, 1)
-    # Whole numbers and a scale that takes the rest from the data: the browser keeps a chart whose data alone changes.
+    # Whole numbers, and a scale that takes the rest from the data: the browser keeps a chart whose data alone changes.
     reach = math.ceil(1.1 * max(abs(float(low)), abs(float(high)), 0.5))
-    kinds = list(names.values())
-    return (
-        alt.Chart(points)
+    return points, _volcano(tuple(names.values()), reach)
+
+
+@lru_cache(maxsize=64)
+def _volcano(kinds: tuple[str, str, str], reach: int) -> dict:
+    colours, shades = [A, B, NEITHER], [0.8, 0.8, 0.35]
+    chart = (
+        alt.Chart(alt.NamedData("points"))
         .mark_circle(size=28, clip=True, aria=False, tooltip=alt.TooltipContent("data"))
         .encode(
             x=alt.X(
@@ -65,13 +74,16 @@ def volcano(frame: pd.DataFrame, name_a: str, name_b: str) -> alt.Chart:
             color=alt.Color(
                 "kind:N",
                 title=None,
-                scale=alt.Scale(domain=kinds, range=[A, B, NEITHER]),
+                scale=alt.Scale(domain=kinds, range=colours),
                 legend=alt.Legend(orient="top", direction="vertical", labelLimit=700),
             ),
-            opacity=alt.Opacity("kind:N", legend=None, scale=alt.Scale(domain=kinds, range=[0.8, 0.8, 0.35])),
+            opacity=alt.Opacity("kind:N", legend=None, scale=alt.Scale(domain=kinds, range=shades)),
         )
         .properties(height=420)
     )
+    spec = chart.to_dict()
+    del spec["data"]  # comes beside it
+    return spec
 
 
 def sharing(frame: pd.DataFrame, measure: str, span: tuple[float, float]) -> alt.LayerChart:

@@ -61,7 +61,7 @@ def paged(frame: pd.DataFrame, key: str, size: int = PAGE) -> pd.DataFrame:
 
 
 def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict[tuple[str, str], dict]) -> None:
-    """The pairs of groups that were tested, and the motifs over-represented in any, with a mark for each pair."""
+    """The pairs of groups that were tested; of several, the motifs over-represented in any, with a mark for each."""
     tested = list(counts)
     rows = [
         {
@@ -92,9 +92,11 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
     if len(tested) < 2:
         with st.container():
             st.caption(
-                "One pair: the base is one of the two groups, or none was named. With a base of its own (`--base`) "
-                "each group is also compared with it, and a motif may be told to be new in one, in both or in neither."
+                "One pair, its motifs in the table above: the base is one of the two groups, or none was named. "
+                "With a base of its own (`--base`) each group is also compared with it, and a motif may be told to be "
+                "new in one, in both or in neither."
             )
+        return
     frame = compared.marks(key, id, domain, matched, tuple(tested))
     if frame.empty:
         st.caption("No motif is over-represented in any pair for this domain and matching.")
@@ -105,13 +107,12 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
         said[mark] = " against ".join(map(labels.short, pair))
         names = {"first": labels.short(pair[0]), "second": labels.short(pair[1])}
         frame[mark] = [f"more in {names[m]}" if m in names else m for m in frame[mark]]
-    if len(tested) > 1:
-        pattern = frame[marks].agg(" · ".join, axis=1)
-        every = "any pair"
-        counted = pattern.value_counts()
-        options = {every: None} | {f"{n:,} motifs: {p}": p for p, n in counted.items()}
-        wanted = options[labels.pick("Over-represented in", list(options), "pattern", width="stretch")]
-        frame = frame if wanted is None else frame[pattern == wanted]
+    pattern = frame[marks].agg(" · ".join, axis=1)
+    every = "any pair"
+    counted = pattern.value_counts()
+    options = {every: None} | {f"{n:,} motifs: {p}": p for p, n in counted.items()}
+    wanted = options[labels.pick("Over-represented in", list(options), "pattern", width="stretch")]
+    frame = frame if wanted is None else frame[pattern == wanted]
     left, right = st.columns([3, 2], vertical_alignment="center")
     left.caption(f"{len(frame):,} motifs; {PAGE} a page, those told apart in most pairs first. {domain}, {matched}.")
     with right:

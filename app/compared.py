@@ -64,7 +64,7 @@ def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [(record["config"]["a"], record["config"]["b"]), *((part["a"], part["b"]) for part in third)]
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the comparison …")
+@st.cache_resource(max_entries=8, show_spinner="Reading the comparison …")
 def comparison(
     key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str] | None = None
 ) -> pd.DataFrame:

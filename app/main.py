@@ -5,14 +5,10 @@ server; what is shown is in browse.py.
 """
 
 import asyncio
-import ctypes
 import gc
-import importlib
-import inspect
 import mimetypes
-import os
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +24,7 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
+UNTIL_SHOWN = 3.0  # seconds in which the first page has the cores for itself
 _HEADERS = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
 
 
@@ -61,30 +58,6 @@ class Guarded:
             await self.app(scope, receive, with_headers)
 
 
-def load() -> None:
-    """Import what every page needs, or the first visitor waits for it; keep little of the memory that is given back.
-
-    Each thread of the server would keep an arena of its own, and Arrow's pool what tables had taken.
-    """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    with suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX
-
-    import altair
-    import pandas
-    from altair.utils import schemapi
-
-    for name in ("PIL.Image", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet", "compared", "opened", "states"):
-        importlib.import_module(name)
-
-    schemapi.DEBUG_MODE = False  # the tests check charts against the schema; it takes a third of their time
-    altair.Chart(pandas.DataFrame({"x": [0]})).mark_point().encode(x="x").to_dict()
-    inspect.stack()  # Streamlit asks for it once, and then all modules are gone through
-    # Streamlit collects garbage after each run of the script: what stands here for good need not be gone through.
-    gc.collect()
-    gc.freeze()
-
-
 def send_at_once() -> None:
     """Let no small message wait for the answer to the one before (Nagle's algorithm), 40 ms each.
 
@@ -96,26 +69,23 @@ def send_at_once() -> None:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def read_ahead() -> None:
-    """Read what the first page shows of the run that was named, while the browser is on its way."""
-    from options import given
-
-    import data
-    from dsl_probe.store import Run
-
-    path = given().run
-    with suppress(Exception):  # whatever is wrong with the run, its page says it better
-        if path is not None:
-            data.overview(Run(path))
-
-
 @asynccontextmanager
 async def _started(app: st.App) -> AsyncGenerator[None]:
+    import ahead
+
     send_at_once()
-    await asyncio.to_thread(load)
-    reading = asyncio.create_task(asyncio.to_thread(read_ahead))
+    await asyncio.to_thread(ahead.load)
+    reading = asyncio.create_task(_read(ahead.first_page, ahead.other_pages))
     yield
-    await reading
+    reading.cancel()
+    with suppress(asyncio.CancelledError):
+        await reading
+
+
+async def _read(first: Callable[[], None], others: Callable[[], None]) -> None:
+    await asyncio.to_thread(first)
+    await asyncio.sleep(UNTIL_SHOWN)
+    await asyncio.to_thread(others)
 
 
 app = st.App(Path(__file__).with_name("browse.py"), lifespan=_started, middleware=[Middleware(Guarded)])

@@ -104,8 +104,8 @@ e.metric(
 )
 
 shown = charts.thin(frame)
-st.altair_chart(
-    charts.volcano(shown, *map(labels.short, pair)),
+st.vega_lite_chart(
+    *charts.volcano(shown, *map(labels.short, pair)),
     alt="Log-odds against |z| of every motif shown",
 )
 left_out = len(frame) - len(shown)
