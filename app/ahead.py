@@ -26,6 +26,8 @@ def load() -> None:
     import pandas
     from altair.utils import schemapi
 
+    from dsl_probe.share.scripts import script_table
+
     for name in ("PIL.Image", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet", "compared", "opened", "states"):
         importlib.import_module(name)
 
@@ -33,6 +35,7 @@ def load() -> None:
     logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").setLevel(logging.ERROR)
     schemapi.DEBUG_MODE = False  # the tests check charts against the schema; it takes a third of their time
     altair.Chart(pandas.DataFrame({"x": [0]})).mark_point().encode(x="x").to_dict()
+    script_table()
     inspect.stack()  # Streamlit asks for it once, and then all modules are gone through
     # Streamlit collects garbage after each run of the script: what stands here for good need not be gone through.
     gc.collect()

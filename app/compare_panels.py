@@ -63,6 +63,16 @@ def paged(frame: pd.DataFrame, key: str, size: int = PAGE) -> pd.DataFrame:
 def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict[tuple[str, str], dict]) -> None:
     """The pairs of groups that were tested; of several, the motifs over-represented in any, with a mark for each."""
     tested = list(counts)
+    if len(tested) < 2:
+        of = counts[tested[0]]
+        with st.container():
+            st.caption(
+                f"One pair, {of['design']}: {of['motifs_tested']:,} motifs tested at equal units over all domains, "
+                f"{of['discoveries_a']:,} over-represented in A and {of['discoveries_b']:,} in B; the table above has "
+                "them. The base is one of the two groups, or none was named. With a base of its own (`--base`) each "
+                "group is also compared with it, and a motif may be told to be new in one, in both or in neither."
+            )
+        return
     rows = [
         {
             "first": labels.short(a),
@@ -89,14 +99,6 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
             "accuracy": st.column_config.TextColumn("accuracy, first − second", width="medium"),
         },
     )
-    if len(tested) < 2:
-        with st.container():
-            st.caption(
-                "One pair, its motifs in the table above: the base is one of the two groups, or none was named. "
-                "With a base of its own (`--base`) each group is also compared with it, and a motif may be told to be "
-                "new in one, in both or in neither."
-            )
-        return
     frame = compared.marks(key, id, domain, matched, tuple(tested))
     if frame.empty:
         st.caption("No motif is over-represented in any pair for this domain and matching.")
