@@ -16,8 +16,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dsl_probe.collect.formats import FORMATS, BadRow, rows
+from dsl_probe.collect.formats import FORMATS, rows
 from dsl_probe.collect.importer import normalise
+from dsl_probe.collect.records import BadRow
 
 FIXTURES = Path(__file__).parent / "fixtures" / "formats"
 LM_EVAL = FIXTURES / "lm_eval" / "toy__Reasoner-1B"

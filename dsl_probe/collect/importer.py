@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dsl_probe.collect import formats
-from dsl_probe.collect.formats import BadRow
+from dsl_probe.collect.records import BadRow
 from dsl_probe.collect.sources import files_of, read_rows, source_hash
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run

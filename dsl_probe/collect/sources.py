@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsl_probe.collect import formats
-from dsl_probe.collect.formats import BadRow
+from dsl_probe.collect.records import BadRow
 from dsl_probe.files import file_hash
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
