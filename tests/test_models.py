@@ -6,14 +6,13 @@ import sys
 import pytest
 from tiny import WORDS, tiny_model
 
+from dsl_probe.model_source import checkpoints, smollm2_path
 from dsl_probe.models import (
     TEMPLATES,
-    checkpoints,
     hash_tokenizer,
     load_model,
     model_identity,
     render,
-    smollm2_path,
     stop_ids,
     template_text,
 )

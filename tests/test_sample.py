@@ -14,7 +14,8 @@ from dsl_probe.collect import decode
 from dsl_probe.collect.decode import draw
 from dsl_probe.collect.sample import CollectConfig, collect
 from dsl_probe.collect.seeded import Sampling, is_loop, keep_likely, key_of
-from dsl_probe.models import load_model, render, smollm2_path
+from dsl_probe.model_source import smollm2_path
+from dsl_probe.models import load_model, render
 from dsl_probe.store import Run
 from dsl_probe.types import TRACES, UserError
 

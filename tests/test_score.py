@@ -13,7 +13,8 @@ from tiny import WORDS, tiny_model
 from dsl_probe.collect import score
 from dsl_probe.collect.distributions import last_hidden, logits_of, pair_scores, token_scores
 from dsl_probe.collect.score import ScoreConfig, score_traces
-from dsl_probe.models import Model, load_model, smollm2_path
+from dsl_probe.model_source import smollm2_path
+from dsl_probe.models import Model, load_model
 from dsl_probe.types import UserError
 
 torch = pytest.importorskip("torch")

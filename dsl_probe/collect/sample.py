@@ -22,7 +22,8 @@ from dsl_probe.collect.steps import TREE_COLUMNS, grown, tree_curve, tree_table
 from dsl_probe.collect.tree import Planned, draw_from, plan, source_problems
 from dsl_probe.engine import Executor, Unit, each_unit
 from dsl_probe.executors import executor_of, how_many
-from dsl_probe.models import checkpoints, forget_models, template_text
+from dsl_probe.model_source import checkpoints
+from dsl_probe.models import forget_models, template_text
 from dsl_probe.stages import stage_of_run
 from dsl_probe.store import Run
 from dsl_probe.types import REGIMES, START_CKPTS, TRACES, Problem, UserError

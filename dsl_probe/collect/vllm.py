@@ -27,7 +27,8 @@ from dsl_probe.collect.decode import LOOP_EVERY
 from dsl_probe.collect.local import check_fit, shown
 from dsl_probe.collect.seeded import Outcome, Progress, Sampling, is_loop, key_of
 from dsl_probe.collect.tokens import context_length
-from dsl_probe.models import Model, describe_model, render, source_of, stop_ids
+from dsl_probe.model_source import source_of
+from dsl_probe.models import Model, describe_model, render, stop_ids
 from dsl_probe.types import Problem, UserError
 
 if TYPE_CHECKING:
