@@ -43,8 +43,9 @@ bench: $(READY)         ## speed and memory against peers -> experiments/bench
 	$(BIN)/python experiments/bench/measuring.py --out experiments/bench/STATISTICS.md
 	$(BIN)/python experiments/bench/probing.py --out experiments/bench/PROBING.md
 
-shots: $(READY)         ## pictures of the app on the runs of the demo -> docs/img
-	$(BIN)/python app/shots.py docs/img runs/real runs/demo
+shots: $(READY)         ## pictures of the app on the runs of the demo, and on four stages that it lacks -> docs/img
+	$(BIN)/python experiments/app/pictured.py runs/pictures
+	$(BIN)/python app/shots.py docs/img runs/real runs/demo runs/pictures/growth runs/pictures/states
 
 findings: $(READY)      ## write what runs/demo and runs/real show into docs/findings.md
 	$(BIN)/python experiments/first_look/findings.py runs/demo runs/real docs/findings.md

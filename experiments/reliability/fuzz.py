@@ -130,7 +130,7 @@ def app_door(run: Path) -> Callable[[tuple[str, dict[str, str]]], tuple[str | No
         page, query = given
         sys.argv = ["app/main.py", "--run", str(run)]
         try:
-            at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+            at = AppTest.from_file(str(ROOT / "app" / "browse.py"), default_timeout=60).run()
             at.switch_page(f"app_pages/{page}.py")
             for key, value in query.items():
                 at.query_params[key] = value
