@@ -186,7 +186,10 @@ def main() -> None:
     parser.add_argument("--doors", nargs="*", default=list(SHARES))
     options = parser.parse_args()
     out, tallies = options.out.resolve(), {}
-    with tempfile.TemporaryDirectory() as temporary, ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=1) as pool,
+    ):  # the test of the app puts its page in the place of __main__
         run = made.small_run(Path(temporary) / "given")
         jobs = {
             d: pool.submit(one_door, d, max(1, int(options.n * SHARES[d])), options.seed, run) for d in options.doors
