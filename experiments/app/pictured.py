@@ -28,7 +28,10 @@ STATES = [
     ["capture", "RUN", *_AT, "--random", "0", "--name", "rl-random"],
     ["probe", "RUN", "--targets", "value", "last", "--acts", "rl", "--random", "rl-random"],
     ["effects", "RUN", "--model", str(MODEL), "--motifs", "top:8", "--budget", "4000", "--device", "cpu"],
-    ["validate", "RUN", "--group", "model=rl-only", "--splits", "5", "--problems", "40", "--min-units", "10"],
+    [
+        *("validate", "RUN", "--group", "model=rl-only", "--splits", "20", "--problems", "40", "--min-units", "10"),
+        *("--spikes", "nonce", "slotted", "re-purposed"),
+    ],
 ]
 
 
