@@ -4,6 +4,7 @@ stdout is the result (--json: exactly one object), stderr is progress and log. E
 rejected, left out or damaged parts, 2 usage or bad input, 130 interrupted.
 """
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -47,6 +48,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:  # wherever a name is looked up first
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        say(f"dsl-probe: {error.filename!r:.200}: a name this long can be no file or folder here.")
+        return 2
 
 
 def _usage() -> str:

@@ -13,7 +13,20 @@ from typing import Any
 from dsl_probe.types import FileError, UserError
 
 # What a disk says, and not a peer, a pipe or another program.
-_OF_DISK = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOENT", "ENOTDIR", "ESTALE", "ELOOP")
+_OF_DISK = (
+    "ENOSPC",
+    "EDQUOT",
+    "EROFS",
+    "EACCES",
+    "EPERM",
+    "EIO",
+    "EFBIG",
+    "ENOENT",
+    "ENOTDIR",
+    "ESTALE",
+    "ELOOP",
+    "ENAMETOOLONG",
+)
 _DISK = {getattr(errno, name) for name in _OF_DISK if hasattr(errno, name)}
 _END = 8  # a Parquet file ends with the length of its footer, 4 bytes, and PAR1
 

@@ -188,7 +188,7 @@ def test_ranks_run_on_over_the_pages(show, tiny_run: Path):
     at = show("compare", tiny_run)
     at.get_by_key("which").set_value("all tested").run()
     shown = at.dataframe[0].value
-    assert shown["rank"].tolist() == list(range(1, len(shown) + 1)) and len(shown) == 200
+    assert shown["rank"].tolist() == list(range(1, len(shown) + 1)) and len(shown) == 100
     z = Run(tiny_run).frame("comparisons/b-vs-a/comparison", ["z", "domain", "matched"])
     z = z[(z["domain"] == "all") & (z["matched"] == "equal units")]["z"].abs()
-    assert shown["z"].abs().to_numpy() == pytest.approx(np.sort(z)[::-1][:200])
+    assert shown["z"].abs().to_numpy() == pytest.approx(np.sort(z)[::-1][:100])

@@ -164,11 +164,19 @@ def test_lm_eval_bad_rows(tmp_path):
     chat = {**row, "doc_id": 7}  # a chat prompt for an API model
     chat["arguments"]["gen_args_0"]["arg_0"] = ['[{"role": "user", "content": "Two and two?"}]']
     no_output = {k: v for k, v in row.items() if k != "resps"}
-    path = lines(tmp_path / "samples_t_x.jsonl", no_output, good[:300], {**row, "resps": ["no list"]}, chat, "[1]")
+    path = lines(
+        tmp_path / "samples_t_x.jsonl",
+        no_output,
+        good[:300],
+        {**row, "resps": ["no list"]},
+        chat,
+        "[1]",
+        {**row, "doc_id": 9, "arguments": {}},
+    )
     found = dict(rows("lm-eval", path))
     assert found[1].reason == "missing: resps" and found[2].reason.startswith("not JSON") and found[2].raw == good[:300]
     assert found[3].reason.startswith("wrong type: resps") and isinstance(found[5], BadRow)
-    assert found[4]["prompt"] == "Two and two?"
+    assert found[4]["prompt"] == "Two and two?" and found[6].reason.startswith("not built as the tool writes it")
 
 
 # TRL

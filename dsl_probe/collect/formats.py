@@ -296,7 +296,7 @@ def _lm_eval_metrics(row: Json) -> Json:
 
 def _lm_eval_doc(row: Json, others: Json, task: str, folder: str, config: Json) -> list[Json]:
     arguments, resps = row["arguments"], row["resps"]
-    first = next(iter(arguments.values())) if isinstance(arguments, dict) else arguments[0]
+    first = (list(arguments.values()) if isinstance(arguments, dict) else arguments)[0]
     prompt, *rest = first.values() if isinstance(first, dict) else first
     settings = rest[0] if rest else None
     if not isinstance(settings, dict):
