@@ -67,10 +67,11 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
         of = counts[tested[0]]
         with st.container():
             st.caption(
-                f"One pair, {of['design']}: {of['motifs_tested']:,} motifs tested at equal units over all domains, "
-                f"{of['discoveries_a']:,} over-represented in A and {of['discoveries_b']:,} in B; the table above has "
-                "them. The base is one of the two groups, or none was named. With a base of its own (`--base`) each "
-                "group is also compared with it, and a motif may be told to be new in one, in both or in neither."
+                f"One pair, {of['design']}: of {of['motifs_tested']:,} motifs at equal units over all domains "
+                f"{of['discoveries_a']:,} are over-represented in A and {of['discoveries_b']:,} in B. The base is one of "
+                "the two, or none was named, or it shares too few problems with either. With a base of its own "
+                "(`--base`) each group is also compared with it, and a motif may be told to be new in one, in both or "
+                "in neither."
             )
         return
     rows = [

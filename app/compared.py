@@ -72,18 +72,18 @@ def comparison(
 
     pair: two of the comparison's groups (default: its A and B). Columns: SHOWN, abs_z and side.
     """
-    return whole_comparison(key, id, domain, matched, pair, SHOWN)
+    return _comparison(key, id, domain, matched, pair, SHOWN)
 
 
-def whole_comparison(
-    key: tuple[str, str],
-    id: str,
-    domain: str,
-    matched: str,
-    pair: tuple[str, str] | None = None,
-    columns: list[str] | None = None,
+def every_column(
+    key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str], motifs: set[str]
 ) -> pd.DataFrame:
-    """The same rows in the same order with all columns, or with those named."""
+    """The rows of these motifs in the same order, with all that the comparison measured."""
+    frame = _comparison(key, id, domain, matched, pair, None).drop(columns="abs_z")
+    return frame[frame["motif_id"].isin(motifs)]
+
+
+def _comparison(key, id, domain, matched, pair, columns) -> pd.DataFrame:
     a, b = pair or pairs(comparison_record(Run(key[0]), id))[0]
     chosen = [("a", "=", a), ("b", "=", b), ("domain", "=", domain), ("matched", "=", matched)]
     table = Run(key[0]).table(f"comparisons/{id}/comparison", columns, chosen)

@@ -24,14 +24,15 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
-UNTIL_SHOWN = 3.0  # seconds in which the first page has the cores for itself
+UNTIL_SHOWN = 2.0  # seconds in which the page of the first visitor has the cores for itself
+_visited = asyncio.Event()
 _HEADERS = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
-
 
 # Streamlit's own scripts and fonts, a hundred for the first page, each under a name that changes with what is in it:
 # by way of its threads each takes 4 ms of a core that the browser waits for.
 _SHIPPED = Path(st.__file__).parent / "static"
 _ASSETS = {f"/{path.relative_to(_SHIPPED).as_posix()}": path for path in _SHIPPED.glob("static/**/*.*")}
+mimetypes.add_type("font/woff2", ".woff2")
 _FOREVER = {"cache-control": "public, immutable, max-age=31536000"}
 
 
@@ -50,6 +51,8 @@ class Guarded:
             await send(message)
 
         if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                _visited.set()
             await self.app(scope, receive, send)
         elif scope["method"] == "GET" and (asset := _ASSETS.get(scope["path"])):
             kind, _ = mimetypes.guess_type(asset.name)
@@ -64,7 +67,7 @@ def send_at_once() -> None:
     asyncio sees to that by itself, but not for a socket that was made without naming TCP, as Streamlit makes its own.
     """
     for one in gc.get_objects():
-        if isinstance(one, socket.socket) and one.family in (socket.AF_INET, socket.AF_INET6):
+        if issubclass(type(one), socket.socket) and one.family in (socket.AF_INET, socket.AF_INET6):
             with suppress(OSError):  # a closed one
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -84,6 +87,7 @@ async def _started(app: st.App) -> AsyncGenerator[None]:
 
 async def _read(first: Callable[[], None], others: Callable[[], None]) -> None:
     await asyncio.to_thread(first)
+    await _visited.wait()
     await asyncio.sleep(UNTIL_SHOWN)
     await asyncio.to_thread(others)
 

@@ -13,7 +13,6 @@ import streamlit as st
 
 import data
 
-PAGE = 100
 COLUMNS = [
     "text",
     "rank",
@@ -145,9 +144,11 @@ if text:
     keep &= frame["text"].str.contains(text, case=False, regex=False)
 rows = frame[keep].assign(rank=range(1, int(keep.sum()) + 1))
 left, right = st.columns([3, 2], vertical_alignment="center")
-left.caption(f"{len(rows):,} motifs by |z|, the strongest first; {PAGE} a page. Select one for its contexts.")
+left.caption(
+    f"{len(rows):,} motifs by |z|, the strongest first; {compare_panels.PAGE} a page. Select one for its contexts."
+)
 with right:
-    table = compare_panels.paged(rows, f"rank_{id}_{domain}_{matched}_{which}", PAGE)
+    table = compare_panels.paged(rows, f"rank_{id}_{domain}_{matched}_{which}")
 heads = frame.loc[frame["motif_id"].isin(table["part_of"].dropna()), ["motif_id", "text"]]  # not an index of all
 head_of = dict(zip(heads["motif_id"], heads["text"], strict=True))
 table = table.assign(head=[head_of.get(one, "") for one in table["part_of"]])
@@ -205,7 +206,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         if one["head"]:
             st.text(f"part of: {labels.one_line(one['head'], 60)}")
     downloads.button(
-        lambda: compared.whole_comparison(key, id, domain, matched, pair).loc[rows.index].drop(columns="abs_z"),
+        lambda: compared.every_column(key, id, domain, matched, pair, set(rows["motif_id"])),
         f"{id}.{matched}",
     )
 

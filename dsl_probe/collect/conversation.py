@@ -83,8 +83,8 @@ def prompt_columns(asked: Any) -> Json:
     asked = messages_of(asked, "prompt")
     if len(asked) == 1 and asked[0]["role"] == "user":
         return {"prompt": plain_text(asked[0])}
-    said = [{"role": m["role"], "content": plain_text(m)} for m in asked]
-    return {"prompt": "\n\n".join(f"{m['role']}: {m['content']}" for m in said), "prompt_messages": said}
+    chat = [{"role": m["role"], "content": plain_text(m)} for m in asked]
+    return {"prompt": "\n\n".join(f"{m['role']}: {m['content']}" for m in chat), "prompt_messages": chat}
 
 
 def messages_of(value: Any, name: str, role: str = "assistant") -> list[Json]:

@@ -2,7 +2,7 @@
 
     python experiments/app/pictured.py runs/pictures
 
-Writes the runs `growth` and `states` there, by the commands below. A run that is there is left as it is.
+Writes the runs `growth` and `states` there, by the commands below. A stage that is done is left as it is.
 """
 
 import argparse
@@ -49,8 +49,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out.resolve()
     for name, commands in (("growth", GROWTH), ("states", STATES)):
-        if not (out / name).exists():
-            make(out / name, commands)
+        make(out / name, commands)
 
 
 if __name__ == "__main__":
