@@ -68,8 +68,8 @@ def pairs(key: tuple[str, str], id: str, domain: str, matched: str, counts: dict
         with st.container():
             st.caption(
                 f"One pair, {of['design']}: of {of['motifs_tested']:,} motifs at equal units over all domains "
-                f"{of['discoveries_a']:,} are over-represented in A and {of['discoveries_b']:,} in B. The base is one of "
-                "the two, or none was named, or it shares too few problems with either. With a base of its own "
+                f"{of['discoveries_a']:,} are over-represented in A and {of['discoveries_b']:,} in B. The base is one "
+                "of the two, or none was named, or it shares too few problems with either. With a base of its own "
                 "(`--base`) each group is also compared with it, and a motif may be told to be new in one, in both or "
                 "in neither."
             )
