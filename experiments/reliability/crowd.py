@@ -82,10 +82,11 @@ class Session:
         self.seen.times.setdefault("first page", []).append(time.perf_counter() - begun)
 
     async def timed(self, name: str, act: Awaitable) -> None:
-        """An action, from here to when its run has been drawn."""
-        runs, start = await self.page.evaluate("() => [watched.runs, performance.now()]")
+        """An action, from its first click or key to when its run has been drawn."""
+        runs, start = await self.page.evaluate("() => { watched.input = 0; return [watched.runs, performance.now()] }")
         await act
         done = await self.page.wait_for_function(lent._DONE, arg=[runs, start, 250], timeout=120_000, polling=100)
+        start = await self.page.evaluate("() => watched.input") or start
         self.seen.times.setdefault(name, []).append((await done.json_value() - start) / 1000)
         for box in await self.page.query_selector_all("[data-testid=stException]"):
             self.fault(f"{name}: {await box.inner_text()}")
