@@ -65,12 +65,10 @@ def pairs(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the comparison …")
-def comparison(
-    key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str] | None = None
-) -> pd.DataFrame:
+def comparison(key: tuple[str, str], id: str, domain: str, matched: str, pair: tuple[str, str]) -> pd.DataFrame:
     """Rows of one family of tests, the largest |z| first; `side` is where a discovery is over-represented.
 
-    pair: two of the comparison's groups (default: its A and B). Columns: SHOWN, abs_z and side.
+    pair: two of the comparison's groups. Columns: SHOWN, abs_z and side.
     """
     return _comparison(key, id, domain, matched, pair, SHOWN)
 
@@ -84,8 +82,7 @@ def every_column(
 
 
 def _comparison(key, id, domain, matched, pair, columns) -> pd.DataFrame:
-    a, b = pair or pairs(comparison_record(Run(key[0]), id))[0]
-    chosen = [("a", "=", a), ("b", "=", b), ("domain", "=", domain), ("matched", "=", matched)]
+    chosen = [("a", "=", pair[0]), ("b", "=", pair[1]), ("domain", "=", domain), ("matched", "=", matched)]
     table = Run(key[0]).table(f"comparisons/{id}/comparison", columns, chosen)
     for name in (name for name in _FEW if name in table.column_names):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].dictionary_encode())
@@ -99,7 +96,7 @@ def _comparison(key, id, domain, matched, pair, columns) -> pd.DataFrame:
 @st.cache_data(max_entries=8, show_spinner=False)
 def discovery_patterns(key: tuple[str, str], mined: tuple[str, str], id: str) -> dict[tuple[str, ...], str]:
     """Pattern -> A or B, for the discoveries over all domains at equal units."""
-    frame = comparison(key, id, "all", "equal units")
+    frame = comparison(key, id, "all", "equal units", pairs(comparison_record(Run(key[0]), id))[0])
     found = frame[frame["side"] != "not told apart"]
     side = dict(zip(found["motif_id"], found["side"], strict=True))
     wanted = list(side)

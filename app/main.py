@@ -24,7 +24,7 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
-UNTIL_SHOWN = 2.0  # seconds in which the page of the first visitor has the cores for itself
+UNTIL_SHOWN = 1.0  # seconds in which the page of the first visitor has the cores for itself
 _visited = asyncio.Event()
 _HEADERS = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
 
