@@ -30,6 +30,8 @@ from kill import Trials, counted
 REPORT = Path(__file__).with_name("DISK.md")
 NOBODY = 65534
 
+NOTHING = "nothing earlier"
+
 
 def checked(trials: Trials, stage: str, ended: Ended, path: str) -> list[str]:
     """What is wrong with how a stage ended that met an error at `path`; "" stands for any file of the folder."""
@@ -83,7 +85,7 @@ def gone(trials: Trials, stage: str, rng: random.Random) -> tuple[str, list[str]
     trials.start(stage)
     earlier = [name for name in road.files_of(trials.before[stage]) if "/" in name and not name.endswith("run.json")]
     if not earlier:
-        return "nothing earlier", []
+        return NOTHING, []
     name, counts = rng.choice(earlier), counted(trials, stage)
     trials.start(stage)
     kind = rng.choice(list(counts))
@@ -177,6 +179,8 @@ def main() -> int:
         for stage in trials.before:
             for _ in range(o.gone):
                 end, found = gone(trials, stage, rng)
+                if end == NOTHING:
+                    continue
                 ends["earlier file", end] += 1
                 cases["earlier file", "vanished"] += 1
                 wrong += [f"{stage}, an earlier file vanished: {what}" for what in found]
