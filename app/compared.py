@@ -15,12 +15,9 @@ NOT_TESTED, SAME = "not tested", "not told apart"
 # A difference, as legibility.parquet names it, by the sides of the pair.
 DIFFERENCES = ("A - B", "A - base", "B - base")
 
-# What the page Compare shows of a family of tests; the others are read where they are downloaded.
-SHOWN = [
-    "motif_id",
-    "text",
-    "count_a",
-    "count_b",
+# What the table of Compare shows of a test, in its order; and with that all that the page needs of a family of tests.
+# The other columns are read where they are downloaded.
+TESTED = [
     "rate_a",
     "rate_b",
     "log_odds",
@@ -37,6 +34,7 @@ SHOWN = [
     "stable",
     "verdict",
 ]
+SHOWN = ["motif_id", "text", "count_a", "count_b", *TESTED]
 # Columns with few values: a code a row is a tenth of the memory.
 _FEW = ["a", "b", "base", "domain", "design", "matched", "novelty", "verdict"]
 

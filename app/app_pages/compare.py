@@ -13,27 +13,6 @@ import streamlit as st
 
 import data
 
-COLUMNS = [
-    "text",
-    "rank",
-    "side",
-    "rate_a",
-    "rate_b",
-    "log_odds",
-    "ci_low",
-    "ci_high",
-    "z",
-    "p",
-    "p_adj",
-    "p_adj_presence",
-    "part_of",
-    "problems_a",
-    "problems_b",
-    "novelty",
-    "stable",
-    "verdict",
-]
-
 
 def scope(counts: dict) -> str:
     """What the comparison rests on."""
@@ -155,7 +134,7 @@ table = table.assign(head=[head_of.get(one, "") for one in table["part_of"]])
 number = st.column_config.NumberColumn
 p, per = number(format="%.4f"), "occurrences per 1,000 units, mean over problems"
 event = st.dataframe(
-    table[COLUMNS].assign(
+    table[["text", "rank", "side", *compared.TESTED]].assign(
         rate_a=1000 * table["rate_a"],
         rate_b=1000 * table["rate_b"],
         part_of=[labels.one_line(t, 60) for t in table["head"]],

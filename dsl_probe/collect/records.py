@@ -18,7 +18,8 @@ class BadRow:
 
 Json = dict[str, Any]
 Records = Iterator[tuple[int, "Json | BadRow"]]
-_RAW_LIMIT, _PEEK = 64_000, 100
+RAW_LIMIT = 64_000  # characters of a bad row that are kept
+_PEEK = 100
 
 
 def converted(records: Iterable[tuple[int, "Json | BadRow"]], convert: Callable[[Json], list[Json]]) -> Records:
@@ -90,7 +91,7 @@ def _keys(head: list[tuple[int, Any]]) -> list[str]:
 
 def bad_row(reason: str, record: Any) -> BadRow:
     raw = record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, default=str)
-    return BadRow(reason, raw[:_RAW_LIMIT])
+    return BadRow(reason, raw[:RAW_LIMIT])
 
 
 def wrong_file(path: Path, expected: str, found: Any, fix: str) -> ValueError:

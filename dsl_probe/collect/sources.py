@@ -4,20 +4,18 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dsl_probe.collect import formats
-from dsl_probe.collect.records import BadRow
+from dsl_probe.collect.records import RAW_LIMIT, BadRow, Records
 from dsl_probe.files import file_hash
 from dsl_probe.store import Run
 from dsl_probe.types import UserError
 
-Rows = Iterator[tuple[int, "dict[str, Any] | BadRow"]]
 _JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 _FILES = (*_JSON_LINES, ".json", ".parquet")
-_RAW_LIMIT = 64_000
 
 
 def files_of(source: Path, format: str | None = None) -> list[Path]:
@@ -40,7 +38,7 @@ def files_of(source: Path, format: str | None = None) -> list[Path]:
     return found
 
 
-def read_rows(path: Path, format: str | None = None) -> Rows:
+def read_rows(path: Path, format: str | None = None) -> Records:
     """Raw rows of one file: (line or row number from 1, dict or BadRow). UserError if nothing can be read."""
     if format:
         try:
@@ -58,7 +56,7 @@ def source_hash(path: Path) -> str:
     return file_hash(path)
 
 
-def _reader(path: Path) -> Callable[[Path], Rows]:
+def _reader(path: Path) -> Callable[[Path], Records]:
     if path.is_dir():
         return _run_rows
     name = path.name.lower()
@@ -76,7 +74,7 @@ def _reader(path: Path) -> Callable[[Path], Rows]:
     )
 
 
-def _json_lines(path: Path) -> Rows:
+def _json_lines(path: Path) -> Records:
     number = 0
     with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
         try:
@@ -105,10 +103,10 @@ def parse_line(raw: bytes) -> "dict[str, Any] | BadRow":
 
 
 def _shown(raw: bytes) -> str:
-    return raw[:_RAW_LIMIT].decode("utf-8", "backslashreplace").rstrip("\r\n")
+    return raw[:RAW_LIMIT].decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
-def _json_rows(path: Path) -> Rows:
+def _json_rows(path: Path) -> Records:
     data = path.read_bytes()
     if data.lstrip()[:1] != b"[":
         yield from _json_lines(path)
@@ -121,7 +119,7 @@ def _json_rows(path: Path) -> Rows:
         yield number, row if isinstance(row, dict) else BadRow(f"not an object but a {type(row).__name__}", str(row))
 
 
-def _parquet_rows(path: Path) -> Rows:
+def _parquet_rows(path: Path) -> Records:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -136,7 +134,7 @@ def _parquet_rows(path: Path) -> Rows:
         raise UserError(f"{path}: cannot be read as Parquet: {error}") from error
 
 
-def _arrow_rows(path: Path) -> Rows:
+def _arrow_rows(path: Path) -> Records:
     import pyarrow as pa
 
     try:
@@ -150,7 +148,7 @@ def _arrow_rows(path: Path) -> Rows:
         raise UserError(f"{path}: cannot be read as a dataset's Arrow file: {error}") from error
 
 
-def _run_rows(path: Path) -> Rows:
+def _run_rows(path: Path) -> Records:
     number = 0
     for shard in Run(path).each_shard("traces"):
         for row in shard.to_pylist():
